@@ -1,0 +1,1 @@
+"""Glance 33, Fanlight and the floors, measured side by side: `python -m bench --help`."""

@@ -1,0 +1,185 @@
+"""From rows to records, and who sees which: what every function that reads images shares."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    String,
+    bindparam,
+    false,
+    literal_column,
+    select,
+    union_all,
+)
+
+from fanlight.catalog.exact import equal
+from fanlight.catalog.tables import image_locations, image_members, image_properties, image_tags, images, live
+from fanlight.model import Image, Location
+
+COLUMNS = (
+    images.c.id,
+    images.c.name,
+    images.c.disk_format,
+    images.c.container_format,
+    images.c.size,
+    images.c.virtual_size,
+    images.c.status,
+    images.c.visibility,
+    images.c.checksum,
+    images.c.os_hash_algo,
+    images.c.os_hash_value,
+    images.c.min_disk,
+    images.c.min_ram,
+    images.c.owner,
+    images.c.protected,
+    images.c.os_hidden,
+    images.c.created_at,
+    images.c.updated_at,
+)
+"""The columns of an image in the order in which `image_of` takes them."""
+LONGEST_ID = 36
+
+_JSON = msgspec.json.Decoder()
+
+
+class Viewer(Struct, frozen=True):
+    """Who looks: a project (None: none), or an administrator, who sees everything."""
+
+    project_id: str | None
+    is_admin: bool = False
+
+
+class Parts(Struct):
+    """Properties, tags and locations of one image while they are gathered."""
+
+    properties: dict[str, str | None]
+    tags: list[str]
+    locations: list[Location]
+
+
+def now() -> datetime.datetime:
+    """The present, naive UTC, as every column keeps it."""
+    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+
+
+def image_of(row: Sequence[Any], parts: Parts | None, member: str | None = None) -> Image:
+    """A record from one row of `COLUMNS` and its parts."""
+    return Image(
+        id=row[0],
+        name=row[1],
+        disk_format=row[2],
+        container_format=row[3],
+        size=row[4],
+        virtual_size=row[5],
+        status=row[6],
+        visibility=row[7],
+        checksum=row[8],
+        os_hash_algo=row[9],
+        os_hash_value=row[10],
+        min_disk=row[11],
+        min_ram=row[12],
+        owner=row[13],
+        protected=row[14],
+        os_hidden=row[15],
+        created_at=row[16],
+        updated_at=row[17] or row[16],
+        properties=parts.properties if parts else {},
+        tags=tuple(parts.tags) if parts else (),
+        locations=tuple(parts.locations) if parts else (),
+        member=member,
+    )
+
+
+def visible(row: Sequence[Any], is_member: object, viewer: Viewer) -> bool:
+    """Whether `viewer` may know of an image: by visibility, owner (none: everybody) or membership."""
+    return bool(
+        viewer.is_admin
+        or row[7] in ("public", "community")
+        or row[13] is None
+        or row[13] == viewer.project_id
+        or (row[7] == "shared" and is_member)
+    )
+
+
+def _parts_statement(of_image: Any) -> CompoundSelect[Any]:
+    """Properties, tags and active locations in one statement: kind, image, row id, name, value."""
+    properties, tags, locations = image_properties.c, image_tags.c, image_locations.c
+    nothing: ColumnElement[str] = literal_column("''")
+    return union_all(
+        select(literal_column("1"), properties.image_id, properties.id, properties.name, properties.value).where(
+            of_image(properties.image_id), live(image_properties)
+        ),
+        select(literal_column("2"), tags.image_id, tags.id, tags.value, nothing).where(
+            of_image(tags.image_id), live(image_tags)
+        ),
+        select(literal_column("3"), locations.image_id, locations.id, locations.value, locations.meta_data).where(
+            of_image(locations.image_id), live(image_locations), locations.status == literal_column("'active'")
+        ),
+    )
+
+
+_PARTS_OF_ONE = _parts_statement(lambda column: column == bindparam("image_id"))
+_PARTS_OF_MANY = _parts_statement(lambda column: column.in_(bindparam("ids", expanding=True)))
+
+
+def parts_of(connection: Connection, image_id: str) -> Parts:
+    """Properties, tags and active locations of one image: one statement."""
+    parts = Parts({}, [], [])
+    _gather({image_id: parts}, connection.execute(_PARTS_OF_ONE, {"image_id": image_id}))
+    return parts
+
+
+def parts_of_many(connection: Connection, ids: Iterable[str]) -> dict[str, Parts]:
+    """The same for many images at once: still one statement."""
+    found = {image_id: Parts({}, [], []) for image_id in ids}
+    if found:
+        _gather(found, connection.execute(_PARTS_OF_MANY, {"ids": list(found)}))
+    return found
+
+
+def _gather(found: Mapping[str, Parts], rows: Iterable[Sequence[Any]]) -> None:
+    """Put what the statement gave where it belongs: a list brings hundreds of rows, hence one call for all."""
+    for kind, image_id, number, name, value in rows:
+        parts = found[image_id]
+        if kind == 1:
+            parts.properties[name] = value
+        elif kind == 2:
+            parts.tags.append(name)
+        else:
+            parts.locations.append(Location(id=number, url=name, metadata=metadata_of(value)))
+    for parts in found.values():
+        if len(parts.locations) > 1:
+            # UNION promises no order: locations stand in the order in which they were added.
+            parts.locations.sort(key=lambda location: location.id or 0)
+
+
+def metadata_of(value: str | None) -> dict[str, Any]:
+    """Location metadata from its JSON; rows of Glance before 2019 call the store `backend`."""
+    if not value or value == "{}":
+        return {}
+    metadata = _JSON.decode(value)
+    if not isinstance(metadata, dict):
+        return {}
+    if "backend" in metadata and "store" not in metadata:
+        metadata["store"] = metadata.pop("backend")
+    return metadata
+
+
+IS_MEMBER = (
+    select(literal_column("1"))
+    .where(
+        image_members.c.image_id == images.c.id,
+        equal(image_members.c.member, bindparam("project", type_=String())),
+        image_members.c.deleted == false(),
+    )
+    .exists()
+)
+"""Whether the project `project` is a member of the image of the enclosing statement."""

@@ -1,0 +1,308 @@
+"""HTTP/1.1 on one connection: uvicorn's httptools protocol, with limits on time and size and a way to the raw socket.
+
+The first step of every request. What it adds to `uvicorn.protocols.http.httptools_impl` (0.54, pinned):
+- time limits, kept by one sweep a second over all connections of the process (`sweep`), not by a timer per event;
+- a limit on the size of a request's head (431);
+- a body that does not end as announced is always a disconnect for the application, never a clean end;
+- an answer given before the body was read reaches the client: write, half-close, read and discard for a bounded time;
+- each request is a `Cycle` (cycle.py), through which the bytes of an image go past the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import httptools
+from uvicorn._types import HTTPScope
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from fanlight.http.cycle import BETWEEN, BODY, HEAD, Cycle
+from fanlight.http.wire import unsent
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a client may cost. Times in seconds, sizes in bytes."""
+
+    head_seconds: float = 30.0
+    """From the first byte of a request (or the connection) to the end of its head."""
+    body_seconds: float = 60.0
+    """Without one byte of a body that the application wants."""
+    answer_seconds: float = 60.0
+    """Without the client taking one byte of an answer."""
+    idle_seconds: float = 75.0
+    """Between two requests on one connection."""
+    linger_seconds: float = 10.0
+    """Reading on, and discarding, after an answer that came before the end of the request's body."""
+    head_size: int = 64 * 1024
+    """Request line and headers; longer is 431."""
+
+
+class Connection(HttpToolsProtocol):
+    """One connection. To its cycles it is the transport: they call `write`, `close` and `is_closing`."""
+
+    cycle: Cycle
+    parser: Any
+
+    def __init__(
+        self,
+        limits: Limits,
+        config: Config,
+        state: ServerState,
+        loop: asyncio.AbstractEventLoop,
+        ended: Callable[[], None],
+    ) -> None:
+        super().__init__(config, state, {}, loop)
+        self.limits = limits
+        self.running: Cycle | None = None
+        """The request that is being answered; `cycle` is the one that was read last."""
+        self.phase = BETWEEN
+        self.since = loop.time()
+        """When the present phase began, or when the last byte of a body came."""
+        self.head_size = self.head_raw = 0
+        """Bytes of the present head: in complete headers, and as they came."""
+        self.retiring = False
+        self.broken = False
+        """Nothing that comes in is read any more."""
+        self.linger_until = 0.0
+        self.holding = False
+        self.held = b""
+        """The head of an answer, until the first piece of its body joins it: one system call, one packet."""
+        self._unread = 0
+        self._unread_since = 0.0
+        self._ended = ended
+
+    # -- from the transport
+
+    def data_received(self, data: bytes) -> None:
+        if self.broken:
+            return
+        # Bytes of a head are counted as they come, except in the piece in which it begins, which holds others' too.
+        head = self.scope if self.phase == HEAD else None
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # No other protocol is spoken here: the request is answered as it stands, and nothing after it is read.
+            self._break()
+        except httptools.HttpParserError:
+            if self.phase != HEAD or self.head_size + len(self.url) <= self.limits.head_size:
+                self._refuse(400, "The request is not valid HTTP.")
+                return
+        if self.phase == HEAD:
+            self.head_raw += len(data) if self.scope is head else 0
+            if max(self.head_raw, self.head_size + len(self.url)) > self.limits.head_size:
+                self._refuse(431, "The request line and headers are too large.")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for cycle in self._cycles():
+            cycle.lost()
+        super().connection_lost(exc)
+        self._ended()
+
+    def _cycles(self) -> list[Cycle]:
+        """The request being answered and those waiting behind it."""
+        waiting = [cycle for cycle, _ in self.pipeline if isinstance(cycle, Cycle)]
+        return [self.running, *waiting] if self.running is not None else waiting
+
+    def _break(self) -> None:
+        """Read nothing more on this connection; requests that were read completely still get their answer."""
+        self.broken = True
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer `status` if nothing else is being answered, and end the connection."""
+        self._break()
+        if self.phase == BODY and not self.cycle.response_complete:
+            # The fault lies in the body of a request at work or waiting: its application sees a disconnect.
+            self.cycle.lost()
+            if self.cycle is not self.running or self.cycle.response_started:
+                self.transport.close()
+                return
+            self.cycle.response_started = self.cycle.response_complete = True
+        elif not self.idle:
+            return
+        text = message.encode()
+        self.transport.write(
+            STATUS_LINE[status]
+            + b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(text)
+            + text
+        )
+        self.linger()
+
+    # -- from the parser
+
+    def on_message_begin(self) -> None:
+        if self.cycle is not None and self.cycle.decoding:
+            # A further request right behind a chunked upload, met in a worker thread. It is not read; see Cycle.decode.
+            raise RuntimeError("a request follows")
+        super().on_message_begin()
+        self.phase, self.since = HEAD, self.loop.time()
+        self.head_size = self.head_raw = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.head_size += len(name) + len(value)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self.head_size + len(self.url) > self.limits.head_size:
+            raise ValueError("the head is too large")
+        self.phase = BODY
+        parser = self.parser
+        version, target = parser.get_http_version(), httptools.parse_url(self.url)
+        raw_path = target.path or b""
+        path = raw_path.decode("ascii")
+        scope: HTTPScope = self.scope
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = raw_path
+        scope["query_string"] = target.query or b""
+        self.cycle = cycle = Cycle(self, version != "1.0" and parser.should_keep_alive() and not self.retiring)
+        scope["extensions"] = {"fanlight.cycle": cycle}  # type: ignore[dict-item]  # an extension of ours
+        if self.running is None or self.running.response_complete:
+            self._start_asgi_task(cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        assert isinstance(cycle, Cycle)  # on_headers_complete makes no other
+        self.running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_body(self, body: bytes) -> None:
+        cycle = self.cycle
+        cycle.received += len(body)
+        if cycle.pieces is not None:
+            cycle.pieces.append(body)
+            return
+        self.since = self.loop.time()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self.phase = BETWEEN
+        self.cycle.more_body = False
+        if self.cycle.pieces is None:
+            super().on_message_complete()
+
+    # -- from the cycle: its transport
+
+    def write(self, data: bytes) -> None:
+        if self.holding:
+            self.held = data
+        elif self.held:
+            self.transport.write(self.held + data)
+            self.held = b""
+        else:
+            self.transport.write(data)
+
+    def flush(self) -> None:
+        """Send a head that got no body."""
+        if self.held:
+            self.write(b"")
+
+    def is_closing(self) -> bool:
+        return self.transport.is_closing()
+
+    def close(self) -> None:
+        """End the connection after what has been written; a client that is still sending gets to see the answer."""
+        self.flush()
+        if self.phase == BETWEEN and not self.broken and not self.pipeline:
+            self.transport.close()
+        else:
+            self.linger()
+
+    def linger(self) -> None:
+        """Half-close, then read and discard until the client closes or the limit ends (RFC 9112, 9.6)."""
+        self.broken = True
+        if self.transport.is_closing() or self.linger_until:
+            return
+        self.linger_until = self.loop.time() + self.limits.linger_seconds
+        self.flow.resume_reading()
+        self.transport.write_eof()
+
+    def abort(self) -> None:
+        """End the connection at once: what was not sent is lost, a worker thread on it sees ClientGone."""
+        for cycle in self._cycles():
+            cycle.lost()
+        self.transport.abort()
+
+    def on_response_complete(self) -> None:
+        self.flush()
+        self.server_state.total_requests += 1
+        if self.transport.is_closing() or self.linger_until:
+            return
+        if self.phase == BETWEEN:
+            self.since = self.loop.time()
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+
+    # -- from the server
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self.running is None or (self.running.response_complete and not self.pipeline)
+
+    def retire(self) -> None:
+        """Answer what has been asked and what is asked next, and end with it."""
+        self.retiring = True
+        for cycle in self._cycles():
+            cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """Answer what has been asked, and end with it."""
+        self.retire()
+        if self.idle and self.phase != BODY and not self.linger_until:
+            self.transport.close()
+
+    def sweep(self, now: float) -> None:
+        """Apply the time limits; called about once a second with the loop's time."""
+        if self.linger_until:
+            if now > self.linger_until:
+                self.transport.abort()
+        elif not self._takes(now):
+            LOG.info("a client took nothing of its answer for %g seconds", self.limits.answer_seconds)
+            self.abort()
+        elif not self.transport.is_closing():
+            self._sweep_reading(now)
+
+    def _sweep_reading(self, now: float) -> None:
+        """Whether the client still gives what is waited for: a head, a body or the next request."""
+        waited, limits, running = now - self.since, self.limits, self.running
+        if not self.idle:
+            assert running is not None  # else it were idle
+            if running.receiving and now - max(self.since, running.receiving) > limits.body_seconds:
+                LOG.info("a client sent nothing of its body for %g seconds", limits.body_seconds)
+                self.abort()
+        elif self.phase == BODY:
+            # The rest of a body, skipped after an early answer.
+            if waited > limits.body_seconds:
+                self.transport.close()
+        elif self.phase == HEAD:
+            if waited > limits.head_seconds:
+                self._refuse(408, "The head of the request did not arrive in time.")
+        elif waited > (limits.head_seconds if running is None else limits.idle_seconds):
+            self.transport.close()
+
+    def _takes(self, now: float) -> bool:
+        """Whether the client still takes what there is for it, be it a byte at a time."""
+        waiting = self.transport.get_write_buffer_size()
+        if waiting or (self.running is not None and self.running.blocked):
+            waiting += unsent(self.transport.get_extra_info("socket").fileno())
+        if not waiting or waiting != self._unread:
+            self._unread, self._unread_since = waiting, now
+            return True
+        return now - self._unread_since <= self.limits.answer_seconds

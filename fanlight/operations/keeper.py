@@ -1,0 +1,187 @@
+"""The keeper of leases: renews those of running transfers, and cleans up after those that died.
+
+Whoever writes or deletes bytes first writes down, in the same transaction that changes the image's status, that it
+does so (`model.Lease`). While it lives, its process's keeper renews the lease. A lease that has run out, or whose
+holder is known to be dead because it ran in this very machine and process namespace, is taken over by any
+keeper: an upload is undone (bytes removed, image back in `queued`), a delete is finished. So no image stays in
+`saving` and no bytes stay behind, whatever was killed at whatever instant.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fanlight.catalog import leases
+from fanlight.errors import FanlightError
+from fanlight.model import Lease
+
+if TYPE_CHECKING:
+    from fanlight.catalog import Catalog
+
+LOG = logging.getLogger(__name__)
+
+
+def holder_identity() -> str:
+    """Name this process so that a later one can tell whether it still lives: host, boot, pid namespace, pid, start."""
+    pid = os.getpid()
+    return "/".join((socket.gethostname(), _boot_id(), _pid_namespace(), str(pid), _start_time(pid) or "?"))
+
+
+def is_dead(holder: str) -> bool:
+    """Whether `holder` certainly no longer runs. False when it cannot be told: then only time decides."""
+    parts = holder.split("/")
+    if len(parts) != 5 or "" in parts[:3]:
+        return False
+    if parts[:3] != [socket.gethostname(), _boot_id(), _pid_namespace()]:
+        # Another machine, boot or container (names may repeat): let time decide.
+        return False
+    return _start_time(int(parts[3])) != parts[4]
+
+
+class Keeper:
+    """Renews this process's leases from one daemon thread and takes over what others left.
+
+    `lease_seconds`: how long a lease lasts without renewal (≥ 3). `recover` undoes or finishes one taken-over lease;
+    it must be idempotent and is called outside any transaction.
+    """
+
+    def __init__(self, catalog: Catalog, lease_seconds: float) -> None:
+        self.holder = holder_identity()
+        self._catalog = catalog
+        self._seconds = lease_seconds
+        self._held: dict[str, Callable[[], None]] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._recover: Callable[[Lease], None] | None = None
+
+    def new_lease(self, kind: str, image_id: str, store: str | None, url: str | None, **more: object) -> Lease:
+        """A lease of this process, not yet in the catalogue."""
+        return Lease(
+            token=uuid.uuid4().hex,
+            kind=kind,
+            image_id=image_id,
+            store=store,
+            url=url,
+            holder=self.holder,
+            expires_at=self.expiry(),
+            **more,  # type: ignore[arg-type]  # metadata and location_id, checked by the Struct's users
+        )
+
+    @contextmanager
+    def holding(self, lease: Lease, on_lost: Callable[[], None]) -> Iterator[None]:
+        """Renew `lease` while the block runs; call `on_lost` (from another thread) when somebody else ended it."""
+        with self._lock:
+            self._held[lease.token] = on_lost
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held.pop(lease.token, None)
+
+    def start(self, recover: Callable[[Lease], None]) -> None:
+        """Begin: a first recovery at once, then renewal and recovery three times per lease duration."""
+        self._recover = recover
+        self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; leases still held run out by themselves."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def recover_once(self) -> int:
+        """Take over and settle what the dead left; returns how many leases. Raises CatalogError."""
+        settled = 0
+        while True:
+            now = _now()
+            with self._catalog.read() as connection:
+                dead = [holder for holder in leases.holders(connection) if is_dead(holder)]
+            with self._catalog.write() as connection:
+                taken = leases.takeover(
+                    connection, now=now, dead_holders=dead, new_holder=self.holder, new_expiry=self.expiry(), limit=50
+                )
+            for lease in taken:
+                settled += self._settle(lease)
+            if len(taken) < 50:
+                return settled
+
+    def _settle(self, lease: Lease) -> int:
+        with self._lock:
+            if self._recover is None or lease.token in self._held:
+                # Our own, which ran out because this process stood still: taking it over has renewed it.
+                return 0
+        try:
+            with self.holding(lease, on_lost=lambda: None):
+                self._recover(lease)
+        except FanlightError as error:
+            # It stays in the catalogue under our name and is tried again when it has run out.
+            LOG.warning("cleaning up after %r failed, will be tried again: %s", lease, error)
+            return 0
+        LOG.info("cleaned up after %r", lease)
+        return 1
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._renew()
+                self.recover_once()
+            except FanlightError as error:
+                LOG.warning("the lease keeper could not reach the catalogue: %s", error)
+            except Exception:
+                LOG.exception("the lease keeper failed")
+            if self._stop.wait(self._seconds / 3):
+                return
+
+    def _renew(self) -> None:
+        with self._lock:
+            held = dict(self._held)
+        if not held:
+            return
+        with self._catalog.write() as connection:
+            lost = [token for token in held if not leases.renew(connection, token, self.holder, self.expiry())]
+        for token in lost:
+            held[token]()
+
+    def expiry(self) -> datetime.datetime:
+        """When a lease renewed now runs out (naive UTC)."""
+        return _now() + datetime.timedelta(seconds=self._seconds)
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _pid_namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid").replace("/", "_")
+    except OSError:
+        return ""
+
+
+def _start_time(pid: int) -> str | None:
+    """Field 22 of /proc/PID/stat (clock ticks after boot); None when no such process runs (a zombie does not)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    # The command name (field 2) may hold blanks and parentheses: count from the last one.
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else fields[19]

@@ -1,0 +1,287 @@
+"""Volumes attached to this machine by os-brick, as files: the half of the Cinder store that moves bytes.
+
+os-brick and the libraries below read oslo.config's global configuration; this module fills it for them, and is the only
+one that does. They need root's rights for what they do to the machine: as root they have them, others need a sudo rule
+for `privsep-helper` (docs/stores/cinder.md).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import socket
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from fanlight.errors import BadStoreConfiguration, StoreError, StoreUnreachable
+from fanlight.stores.cinder_account import explained
+
+LOG = logging.getLogger(__name__)
+MOUNT_POINT = "glance_store"
+"""What Cinder is told of where the volume is used; not a path."""
+LONGEST_PAUSE = 10.0
+TURNS = 64
+"""Volumes that are attached and detached at the same time, by chance of their ids."""
+_PREPARED = threading.Lock()
+
+
+class _Attachment:
+    """A volume attached to this machine: once for each writer, once for all readers of a process together."""
+
+    def __init__(self, client: Any, volume: str, number: str, connection: dict[str, Any]) -> None:
+        self.client, self.volume, self.number, self.connection = client, volume, number, connection
+        self.uses = 1
+
+
+class _Use:
+    """One use of an attachment, as far as it has come."""
+
+    def __init__(self, attachment: _Attachment, brick: Any) -> None:
+        self.attachment, self.brick = attachment, brick
+        self.device: dict[str, Any] | None = None
+        self.file: Any = None
+
+
+class Attacher:
+    """Attaches volumes, and takes back everything afterwards.
+
+    A volume whose type is not `multiattach` has one attachment at a time: readers of one process share theirs, so that
+    only other processes have to wait.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._base = os.path.abspath(options["cinder_mount_point_base"] or "/var/lib/glance/mnt")
+        self._tries = int(options["cinder_attachment_retry_attempts"])
+        self._multipath = bool(options["cinder_use_multipath"])
+        self._enforce = bool(options["cinder_enforce_multipath"])
+        self._properties: dict[str, Any] | None = None
+        self._reading: dict[str, _Attachment] = {}
+        self._turns = [threading.Lock() for _ in range(TURNS)]
+        try:
+            with warnings.catch_warnings():
+                # It imports eventlet, which warns of itself. Nothing of eventlet is used.
+                warnings.simplefilter("ignore")
+                from os_brick.initiator import connector
+        except ImportError as error:
+            raise BadStoreConfiguration(f"pip install fanlight[cinder] ({error.name} is missing)") from error
+        self._connector = connector
+
+    @contextmanager
+    def attached(self, client: Any, volume: str, mode: str) -> Iterator[Any]:
+        """The volume as a file, opened for `ro` or `rw`; what was written is on the volume when the block ends well.
+
+        Raises StoreUnreachable, ObjectNotFound, and what the block raises.
+        """
+        with explained(writing=mode == "rw"):
+            attachment = self._joined(client, volume, mode)
+            use = _Use(attachment, self._brick(attachment.connection))
+        try:
+            with explained(writing=mode == "rw"):
+                self._connect(use, mode)
+            yield use.file
+            with explained(writing=True):
+                _synced(use.file, mode)
+        except BaseException:
+            try:
+                self._give_back(use)
+            except StoreError as error:
+                LOG.warning("volume %s could not be detached: %s", volume, error)
+            raise
+        self._give_back(use)
+
+    def _joined(self, client: Any, volume: str, mode: str) -> _Attachment:
+        """An attachment for one more use."""
+        if mode == "rw":
+            return self._attach(client, volume, mode)
+        with self._turn(volume):
+            shared = self._reading.get(volume)
+            if shared is None:
+                shared = self._reading[volume] = self._attach(client, volume, mode)
+            else:
+                shared.uses += 1
+            return shared
+
+    def _attach(self, client: Any, volume: str, mode: str) -> _Attachment:
+        number = self._reserved(client, volume, mode)
+        try:
+            answer = client.attachments.update(number, {**self._machine(), "mode": mode})
+            client.attachments.complete(number)
+        except BaseException:
+            with suppress(_gone()):
+                client.attachments.delete(number)
+            raise
+        return _Attachment(client, volume, number, answer.connection_info)
+
+    def _connect(self, use: _Use, mode: str) -> None:
+        connection = use.attachment.connection
+        with self._turn(use.attachment.volume), self._locked(connection):
+            use.device = use.brick.connect_volume(connection)
+            use.file = _opened(use.device["path"], mode)
+
+    def _give_back(self, use: _Use) -> None:
+        """Close, disconnect, and detach with the last use. Raises StoreError."""
+        attachment = use.attachment
+        with self._turn(attachment.volume), explained():
+            attachment.uses -= 1
+            try:
+                self._disconnect(use)
+            finally:
+                if not attachment.uses:
+                    if self._reading.get(attachment.volume) is attachment:
+                        del self._reading[attachment.volume]
+                    with suppress(_gone()):
+                        attachment.client.attachments.delete(attachment.number)
+
+    def _turn(self, volume: str) -> threading.Lock:
+        return self._turns[hash(volume) % TURNS]
+
+    def _reserved(self, client: Any, volume: str, mode: str) -> str:
+        """An attachment that is not connected yet. A volume that is in use and can't be shared is waited for."""
+        from cinderclient import exceptions
+
+        pause = 0.5
+        for attempt in range(self._tries):
+            try:
+                made = client.attachments.create(volume, connector=None, instance_id=None, mode=mode)
+                return str(made["id"])
+            except exceptions.BadRequest as error:
+                if attempt + 1 == self._tries:
+                    raise StoreUnreachable("The volume is in use, and its type can't be attached twice.") from error
+            time.sleep(pause)
+            pause = min(LONGEST_PAUSE, pause * 2)
+        raise StoreUnreachable
+
+    def _machine(self) -> dict[str, Any]:
+        """What Cinder must know of this machine: its name, address, and the initiators that it has."""
+        if self._properties is None:
+            with _PREPARED:
+                _prepare(self._base)
+            found = self._connector.get_connector_properties(
+                _helper(), _address(), self._multipath, self._enforce, host=socket.gethostname()
+            )
+            self._properties = {**found, "mountpoint": MOUNT_POINT}
+        return self._properties
+
+    def _brick(self, connection: Mapping[str, Any]) -> Any:
+        kind = connection["driver_volume_type"]
+        more = {"nfs_mount_point_base": os.path.join(self._base, "nfs")} if kind == "nfs" else {}
+        return self._connector.InitiatorConnector.factory(
+            kind.upper(), _helper(), driver=None, conn=connection, use_multipath=self._multipath, **more
+        )
+
+    def _disconnect(self, use: _Use) -> None:
+        connection = use.attachment.connection
+        if use.device is None:
+            return
+        if use.file is not None and isinstance(use.device["path"], str):
+            use.file.close()
+        with self._locked(connection):
+            if not _used_elsewhere(use):
+                use.brick.disconnect_volume(connection, use.device)
+            if connection["driver_volume_type"] == "nfs":
+                self._unmount(use.brick, connection)
+
+    def _unmount(self, brick: Any, connection: Mapping[str, Any]) -> None:
+        """Give the share back. The kernel counts who uses it: as long as somebody does, it refuses."""
+        from oslo_concurrency import processutils
+
+        share = connection["export"]
+        place = brick._remotefsclient.get_mount_point(share)
+        with suppress(processutils.ProcessExecutionError):
+            brick._execute("umount", place, run_as_root=True, root_helper=_helper())
+
+    def unmount_idle(self) -> None:
+        """Give back the shares that a process of this machine left mounted when it died."""
+        from os_brick.privileged import rootwrap
+        from oslo_concurrency import processutils
+
+        folder = os.path.join(self._base, "nfs") + os.sep
+        with open("/proc/mounts") as mounts:
+            places = [line.split()[1] for line in mounts if line.split()[1].startswith(folder)]
+        for place in places:
+            with self._locked({"driver_volume_type": "nfs"}), suppress(processutils.ProcessExecutionError):
+                rootwrap.execute("umount", place, run_as_root=True, root_helper=_helper())
+
+    @contextmanager
+    def _locked(self, connection: Mapping[str, Any]) -> Iterator[None]:
+        """Between finding a share mounted and opening a file on it, nobody on this machine unmounts it."""
+        if connection["driver_volume_type"] != "nfs":
+            yield
+            return
+        folder = os.path.join(self._base, "locks")
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, "shares"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _used_elsewhere(use: _Use) -> bool:
+    """Whether somebody else on this machine has the same block device: it must not be taken away."""
+    attachment, path = use.attachment, (use.device or {}).get("path")
+    if not isinstance(path, str) or not path.startswith("/dev/"):
+        return False
+    host = socket.gethostname()
+    return bool(attachment.uses) or any(
+        one.get("host_name") == host and one.get("attachment_id") != attachment.number
+        for one in attachment.client.volumes.get(attachment.volume).attachments
+    )
+
+
+def _opened(path: Any, mode: str) -> Any:
+    """A file of one's own on a device; RBD gives one already."""
+    if not isinstance(path, str):
+        return path
+    return open(path, "rb" if mode == "ro" else "r+b", buffering=0)
+
+
+def _synced(file: Any, mode: str) -> None:
+    if mode == "rw":
+        file.flush()
+        with suppress(OSError):  # librbd's file has no descriptor: its flush has done it
+            os.fsync(file.fileno())
+
+
+def _prepare(base: str) -> None:
+    """Fill the global configuration of os-brick, oslo.concurrency and oslo.privsep; again is harmless."""
+    import os_brick
+    from os_brick.privileged import default
+    from oslo_concurrency import lockutils
+    from oslo_config import cfg
+
+    locks = os.path.join(base, "locks")
+    os.makedirs(locks, exist_ok=True)
+    lockutils.set_defaults(locks)
+    os_brick.setup(cfg.CONF)
+    cfg.CONF.set_override("lock_path", locks, group="os_brick")
+    helper = shutil.which("privsep-helper", path=os.path.join(sys.prefix, "bin")) or "privsep-helper"
+    sudo = [] if os.geteuid() == 0 else ["sudo"]
+    cfg.CONF.set_override("helper_command", " ".join([*sudo, helper]), group=default.cfg_section)
+
+
+def _helper() -> str:
+    return "" if os.geteuid() == 0 else "sudo"
+
+
+def _address() -> str:
+    """The address by which this machine is known to others; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        name: str = probe.getsockname()[0]
+        return name
+
+
+def _gone() -> type[Exception]:
+    from cinderclient import exceptions
+
+    found: type[Exception] = exceptions.NotFound
+    return found

@@ -1,0 +1,396 @@
+"""Images as files of a directory, or of several. Type `file`; URLs `file:///path/of/the/directory/<id>`.
+
+Crash safety: an object is written under a temporary name beside its place, synced, and only then given its name, which
+fails if that name is taken; then the directory is synced. So a name always stands for whole, durable bytes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import logging
+import os
+import re
+import stat
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, Self
+from urllib.parse import quote, unquote
+
+import msgspec
+from msgspec import Struct
+
+from fanlight.errors import (
+    BadStoreConfiguration,
+    MalformedLocation,
+    ObjectExists,
+    ObjectNotFound,
+    RangeNotSatisfiable,
+    StoreDenied,
+    StoreError,
+    StoreForbidden,
+    StoreFull,
+)
+from fanlight.stores.driver import Added, Context, Opened, Source, Store
+from fanlight.stores.patience import Patience
+
+LOG = logging.getLogger(__name__)
+BLOCK = 4 * 1024 * 1024
+"""Bytes read and written at a time."""
+WRITE_BACK = 8 * 1024 * 1024
+"""Bytes after which the kernel is told to begin writing, so that the last sync finds little left."""
+HOLE = 64 * 1024
+"""Bytes of zeros that become a hole, with thin provisioning."""
+_ZEROS = bytes(HOLE)
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_SYNC_FILE_RANGE_WRITE = 2
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class Address(Struct, frozen=True):
+    """Where an object is: an absolute path, as it stands in the URL, which may be quoted (ours) or not (Glance's)."""
+
+    quoted: str
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Raises MalformedLocation."""
+        scheme, separator, path = url.partition("://")
+        if not separator or scheme.lower() not in Filesystem.schemes or not path.startswith("/") or "\0" in path:
+            raise MalformedLocation
+        return cls(path)
+
+    @classmethod
+    def of(cls, path: str) -> Self:
+        """The address of a file."""
+        return cls(quote(path))
+
+    @property
+    def url(self) -> str:
+        return "file://" + self.quoted
+
+
+class Filesystem(Store):
+    """One store of local files."""
+
+    schemes = ("file", "filesystem")
+
+    def configure(self) -> None:
+        """Find the directories. Raises BadStoreConfiguration for options that contradict each other."""
+        self._directories = _directories(self.options)
+        also = self.options.get("filesystem_store_also_read") or []
+        self._readable = [*self._directories, *(os.path.abspath(path) for path in also)]
+        patience = Patience(
+            self.id,
+            self.options.get("filesystem_store_timeout", 0),
+            self.options.get("filesystem_store_thread_pool_size", 10),
+            self.options.get("filesystem_store_threadpool_threshold", 75),
+        )
+        self._size, self._unlink = patience.limit(_size), patience.limit(os.unlink)
+        self._room = patience.limit(os.statvfs)
+        self._mode = _mode(self.options.get("filesystem_store_file_perm") or 0)
+        self._thin = bool(self.options.get("filesystem_thin_provisioning"))
+        self._mountpoints = _mountpoints(self.options.get("filesystem_store_metadata_file"))
+
+    def configure_add(self) -> None:
+        """Make the directories. Raises BadStoreConfiguration where one cannot be made or written."""
+        for directory in self._directories:
+            try:
+                os.makedirs(directory, exist_ok=True)
+                if self._mode and self._mode & (stat.S_IRWXG | stat.S_IRWXO):
+                    _let_through(directory, self._mode)
+            except (OSError, ValueError) as error:
+                raise BadStoreConfiguration(f"{directory!r} cannot be made: {error}") from error
+            if not os.access(directory, os.W_OK | os.X_OK):
+                raise BadStoreConfiguration(f"{directory} cannot be written.")
+
+    def open(self, url: str, offset: int = 0, length: int | None = None, context: Context | None = None) -> Opened:
+        """Open the file; its bytes may be sent from the descriptor."""
+        path = self._path(url)
+        with _explained(reading=True):
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            status = os.fstat(file)
+            if not stat.S_ISREG(status.st_mode):
+                raise ObjectNotFound
+            rest = status.st_size - offset
+            if rest < 0 or (length is not None and length > rest):
+                raise RangeNotSatisfiable(size=status.st_size)
+            wanted = rest if length is None else length
+            os.posix_fadvise(file, offset, wanted, os.POSIX_FADV_SEQUENTIAL)
+        except BaseException:
+            os.close(file)
+            raise
+        return Opened(wanted, _blocks(file, offset, wanted), _closer(file), (file, offset))
+
+    def get_size(self, url: str, context: Context | None = None) -> int:
+        """Size of the file."""
+        with _explained(reading=True):
+            return self._size(self._path(url))
+
+    def add(self, object_id: str, source: Source, size: int | None, context: Context | None = None) -> Added:
+        """Write under a temporary name, sync, link to the final name (which must be free), sync the directory."""
+        for directory in self._directories:
+            if os.path.lexists(os.path.join(directory, object_id)):
+                raise ObjectExists
+        directory = self._choose(size or 0)
+        final = os.path.join(directory, object_id)
+        part = os.path.join(directory, f".{object_id}.{uuid.uuid4().hex}.part")
+        with _explained():
+            file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            written = self._write(file, source)
+            with _explained():
+                if self._mode:
+                    self._permit(file, final)
+                os.fsync(file)
+                # Unlike rename, link never replaces what is there.
+                os.link(part, final)
+        except FileExistsError:
+            raise ObjectExists from None
+        finally:
+            os.close(file)
+            os.unlink(part)
+        with _explained():
+            _sync_directory(directory)
+        return Added(Address.of(final).url, written, self._metadata(final))
+
+    def delete(self, url: str, context: Context | None = None) -> None:
+        """Unlink the file."""
+        path = self._path(url)
+        try:
+            self._unlink(path)
+        except FileNotFoundError:
+            raise ObjectNotFound from None
+        except OSError as error:
+            raise StoreForbidden(f"The image data cannot be deleted: {error.strerror}") from error
+        with _explained():
+            _sync_directory(os.path.dirname(path))
+
+    def discard(self, object_id: str) -> None:
+        """Remove the file and temporary files of an object from all directories."""
+        for directory in self._directories:
+            with _explained():
+                names = os.listdir(directory)
+                part = re.compile(re.escape(f".{object_id}.") + r"[0-9a-f]{32}\.part")
+                for name in names:
+                    if name == object_id or part.fullmatch(name):
+                        with suppress(FileNotFoundError):
+                            os.unlink(os.path.join(directory, name))
+                _sync_directory(directory)
+
+    def planned_url(self, object_id: str) -> str | None:
+        """Known where there is one directory."""
+        if len(self._directories) > 1:
+            return None
+        return Address.of(os.path.join(next(iter(self._directories)), object_id)).url
+
+    def check(self) -> str:
+        """How much room there is."""
+        return "; ".join(f"{self._free(path) // 2**20} MiB free in {path}" for path in self._directories)
+
+    def owns(self, url: str) -> bool:
+        """Whether the path lies in one of our directories."""
+        try:
+            self._path(url)
+        except StoreError:
+            return False
+        return True
+
+    def _path(self, url: str) -> str:
+        """The path of a location, which must lie in a directory of this store (or one of
+        `filesystem_store_also_read`): no other file is ever read or removed.
+        """
+        quoted = Address.parse(url).quoted
+        candidates = [path for path in dict.fromkeys((unquote(quoted), quoted)) if self._lies_within(path)]
+        if not candidates:
+            raise StoreForbidden("The location is outside of the store's directories.")
+        if len(candidates) == 1:
+            return candidates[0]
+        return next((path for path in candidates if os.path.lexists(path)), candidates[0])
+
+    def _lies_within(self, path: str) -> bool:
+        folders = [os.path.realpath(directory) + os.sep for directory in self._readable]
+        return os.path.realpath(path).startswith(tuple(folders))
+
+    def _choose(self, size: int) -> str:
+        """The directory for a new object: of the highest priority that has room, the one with most of it."""
+        for priority in sorted(set(self._directories.values()), reverse=True):
+            group = [path for path, its in self._directories.items() if its == priority]
+            room, path = max((self._free(path), path) for path in group)
+            if room >= size:
+                return path
+        raise StoreFull
+
+    def _write(self, file: int, source: Source) -> int:
+        place = begun = 0
+        while len(block := source.read(BLOCK)):
+            with _explained():
+                if self._thin:
+                    _write_thinly(file, bytes(block))
+                else:
+                    _write_all(file, block)
+            place += len(block)
+            del block
+            if place - begun >= WRITE_BACK:
+                _LIBC.sync_file_range(
+                    file, ctypes.c_int64(begun), ctypes.c_int64(place - begun), ctypes.c_uint(_SYNC_FILE_RANGE_WRITE)
+                )
+                begun = place
+        if self._thin:
+            with _explained():
+                os.ftruncate(file, place)
+        return place
+
+    def _metadata(self, path: str) -> dict[str, Any]:
+        for entry in self._mountpoints:
+            if path.startswith(entry["mountpoint"].rstrip("/") + "/"):
+                return dict(entry)
+        if self._mountpoints:
+            LOG.warning("store %s: no mountpoint of the metadata file has %s", self.id, path)
+        return {}
+
+    def _permit(self, file: int, path: str) -> None:
+        """Set the mode that is asked for; some file systems have none."""
+        try:
+            os.fchmod(file, self._mode)
+        except OSError as error:
+            LOG.warning("store %s: the mode of %s cannot be set: %s", self.id, path, error.strerror)
+
+    def _free(self, directory: str) -> int:
+        with _explained():
+            status = self._room(directory)
+        return status.f_bavail * status.f_frsize
+
+
+def _directories(options: Mapping[str, Any]) -> dict[str, int]:
+    """Directory -> priority. `filesystem_store_datadirs` wins over the single directory, which has a default."""
+    several = options.get("filesystem_store_datadirs")
+    if not several:
+        single = options.get("filesystem_store_datadir")
+        if not single:
+            raise BadStoreConfiguration("filesystem_store_datadir is not set.")
+        return {os.path.abspath(single): 0}
+    found: dict[str, int] = {}
+    for item in several:
+        path, colon, number = item.strip().rpartition(":")
+        if not colon:
+            path, number = number, "0"
+        if not path or not number.strip().lstrip("-").isdigit():
+            raise BadStoreConfiguration(f"filesystem_store_datadirs: {item!r} is not path or path:priority.")
+        path, priority = os.path.abspath(path.strip()), int(number)
+        if found.get(path, priority) != priority:
+            raise BadStoreConfiguration(f"filesystem_store_datadirs: {path} has two priorities.")
+        if path in found:
+            LOG.warning("filesystem_store_datadirs: %s is there twice.", path)
+        found[path] = priority
+    return found
+
+
+def _mode(digits: int) -> int:
+    """A file mode from octal digits written as a decimal number; 0 leaves it to the umask."""
+    if digits <= 0:
+        return 0
+    try:
+        mode = int(str(digits), 8)
+    except ValueError:
+        raise BadStoreConfiguration(f"filesystem_store_file_perm: {digits} are no octal digits.") from None
+    if not mode & stat.S_IRUSR:
+        raise BadStoreConfiguration("filesystem_store_file_perm must let the owner read.")
+    return mode
+
+
+def _let_through(directory: str, mode: int) -> None:
+    """Who may read the files must be able to reach them."""
+    wanted = os.stat(directory).st_mode & 0o7777
+    wanted |= stat.S_IXGRP if mode & stat.S_IRWXG else 0
+    wanted |= stat.S_IXOTH if mode & stat.S_IRWXO else 0
+    os.chmod(directory, wanted)
+
+
+def _mountpoints(name: str | None) -> list[dict[str, str]]:
+    if not name:
+        return []
+    try:
+        with open(name, "rb") as file:
+            found = msgspec.json.decode(file.read())
+        entries = found if isinstance(found, list) else [found]
+        for entry in entries:
+            if not isinstance(entry["id"], str) or not isinstance(entry["mountpoint"], str):
+                raise TypeError("id and mountpoint must be texts")
+    except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
+        raise BadStoreConfiguration(f"filesystem_store_metadata_file {name} cannot be used: {error}") from error
+    return entries
+
+
+def _size(path: str) -> int:
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise ObjectNotFound
+    return status.st_size
+
+
+def _write_all(file: int, block: bytes | memoryview) -> None:
+    view = memoryview(block)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def _write_thinly(file: int, block: bytes) -> None:
+    """Leave holes where pieces are zeros. The file must get its length at the end."""
+    begun = 0
+    for at in range(0, len(block), HOLE):
+        piece = block[at : at + HOLE]
+        if piece == _ZEROS[: len(piece)]:
+            _write_all(file, memoryview(block)[begun:at])
+            os.lseek(file, len(piece), os.SEEK_CUR)
+            begun = at + len(piece)
+    _write_all(file, memoryview(block)[begun:])
+
+
+def _sync_directory(directory: str) -> None:
+    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _blocks(file: int, offset: int, length: int) -> Iterator[bytes]:
+    end = offset + length
+    while offset < end:
+        with _explained(reading=True):
+            block = os.pread(file, min(BLOCK, end - offset), offset)
+        if not block:
+            raise StoreError("The stored data ends before its recorded size.")
+        offset += len(block)
+        yield block
+
+
+def _closer(file: int) -> Any:
+    opened = [file]
+
+    def close() -> None:
+        if opened:
+            os.close(opened.pop())
+
+    return close
+
+
+@contextmanager
+def _explained(*, reading: bool = False) -> Iterator[None]:
+    """What the operating system's errors mean; a taken name goes through as it is."""
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise (ObjectNotFound() if reading else StoreError("A directory of the store is gone.")) from error
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StoreFull from error
+        if error.errno in _DENIED:
+            raise (StoreForbidden() if reading else StoreDenied()) from error
+        raise StoreError(f"The file system failed: {error.strerror}") from error

@@ -1,0 +1,59 @@
+"""Calls that may hang: a network file system whose server is away blocks whoever asks, for as long as it is away."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, TypeVar
+
+from fanlight.errors import StoreTimeout
+
+LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Patience:
+    """Runs calls of one store in threads that may be left behind, and waits only so long for each.
+
+    `seconds`: 0 means for ever, in the caller's own thread. `most`: calls at once; a hung one counts until it ends.
+    `percent`: share of those above which a warning is logged.
+    """
+
+    def __init__(self, store_id: str, seconds: float, most: int, percent: int) -> None:
+        self._store_id = store_id
+        self._seconds = seconds
+        self._most = most
+        self._percent = percent
+        self._running = 0
+        self._change = threading.Condition()
+
+    def limit(self, function: Callable[..., T]) -> Callable[..., T]:
+        """The same function, which raises StoreTimeout in time."""
+        return partial(self._call, function) if self._seconds else function
+
+    def _call(self, function: Callable[..., T], *args: Any) -> T:
+        with self._change:
+            if not self._change.wait_for(lambda: self._running < self._most, self._seconds):
+                raise StoreTimeout(f"All {self._most} threads of the store {self._store_id} are waiting.")
+            self._running += 1
+            if self._running * 100 > self._most * self._percent:
+                LOG.warning("store %s: %d of %d threads are busy", self._store_id, self._running, self._most)
+        outcome: Future[T] = Future()
+        # A daemon, since nobody can end a call that hangs in the kernel: it must not keep the service from ending.
+        threading.Thread(target=self._run, args=(outcome, function, args), daemon=True).start()
+        with self._change:
+            if not self._change.wait_for(outcome.done, self._seconds):
+                raise StoreTimeout(f"The store {self._store_id} did not answer within {self._seconds} seconds.")
+        return outcome.result()
+
+    def _run(self, outcome: Future[T], function: Callable[..., T], args: tuple[Any, ...]) -> None:
+        try:
+            outcome.set_result(function(*args))
+        except BaseException as error:
+            outcome.set_exception(error)
+        with self._change:
+            self._running -= 1
+            self._change.notify_all()

@@ -1,0 +1,397 @@
+"""Images as objects of an S3 bucket. Type `s3`; URLs `s3://<host>/<bucket>/<id>` (over TLS `s3+https://`).
+
+An object that does not fit into one part goes up as a multipart upload: a few parts at a time, each in memory once, and
+nothing is visible under its name before the last is there. Whatever fails on the way aborts the upload.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from msgspec import Struct
+
+from fanlight.errors import (
+    BadStoreConfiguration,
+    MalformedLocation,
+    ObjectExists,
+    ObjectNotFound,
+    RangeNotSatisfiable,
+    StoreError,
+    StoreTimeout,
+    StoreUnreachable,
+)
+from fanlight.stores.driver import Added, Context, Opened, Source, Store
+from fanlight.stores.s3_errors import TAKEN, explained
+from fanlight.stores.s3_upload import MIB, Part, Upload, next_part, part_size
+
+LOG = logging.getLogger(__name__)
+BLOCK = 4 * MIB
+"""Bytes read at a time."""
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
+"""How long one answer, or the next bytes of one, may take."""
+ATTEMPTS = 3
+CONNECTIONS = 64
+"""Connections that are kept."""
+_AWS = re.compile(r"(?:https?://)?s3[.-]([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/*", re.IGNORECASE)
+T = TypeVar("T")
+
+
+class Address(Struct, frozen=True):
+    """Where an object is. The credentials that URLs of old releases carry are forgotten at once."""
+
+    scheme: str
+    host: str
+    bucket: str
+    key: str
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Read a URL: the last part is the key, the one before the bucket. Raises MalformedLocation."""
+        scheme, separator, rest = url.partition("://")
+        scheme = scheme.lower()
+        if not separator or scheme not in S3.schemes:
+            raise MalformedLocation
+        credentials, at, place = rest.rpartition("@")
+        # Secrets may hold slashes, so the credentials end at the last @.
+        if at and not all(credentials.partition(":")):
+            raise MalformedLocation
+        host, slash, key = place.rpartition("/")
+        host, another, bucket = host.rpartition("/")
+        if not (slash and another and all(host.split("/")) and _is_name(bucket) and _is_name(key) and _is_host(host)):
+            raise MalformedLocation
+        return cls(scheme, host, bucket, key)
+
+    @property
+    def url(self) -> str:
+        """The canonical form."""
+        return f"{self.scheme}://{self.host}/{self.bucket}/{self.key}"
+
+
+def _is_name(text: str) -> bool:
+    return bool(text) and text.isascii() and text.isprintable() and not set(text) & set(" ?#")
+
+
+def _is_host(text: str) -> bool:
+    return _is_name(text) and not text.startswith(":")
+
+
+class S3(Store):
+    """One bucket. Endpoint and credentials are always the configuration's, bucket and key the URL's."""
+
+    schemes = ("s3", "s3+http", "s3+https")
+
+    def configure(self) -> None:
+        """Read the options and make the client; the server is not asked. Raises BadStoreConfiguration."""
+        options = self.options
+        host = _required(options, "s3_store_host")
+        # Without a scheme the safe one is meant, not an error at each call.
+        endpoint = host if re.match(r"https?://", host, re.IGNORECASE) else f"https://{host}"
+        scheme, _, self._host = endpoint.rstrip("/").partition("://")
+        self._scheme = "s3+https" if scheme.lower() == "https" else "s3"
+        self._bucket = _required(options, "s3_store_bucket")
+        aws = _AWS.fullmatch(host)
+        self._region = options.get("s3_store_region_name") or (aws[1] if aws else "")
+        if not _is_host(self._host) or not _is_name(self._bucket) or "/" in self._bucket:
+            raise BadStoreConfiguration("s3_store_host and s3_store_bucket must be a host and a name.")
+        self._client = self._made(endpoint)
+
+    def configure_add(self) -> None:
+        """Check what uploads need, and the bucket. A server that cannot be reached just now may come back."""
+        options = self.options
+        self._part = int(options.get("s3_store_large_object_chunk_size") or 10) * MIB
+        threshold = options.get("s3_store_large_object_size")
+        self._threshold = (100 if threshold is None else int(threshold)) * MIB
+        self._threads = int(options.get("s3_store_thread_pools") or 10)
+        self._create_bucket = bool(options.get("s3_store_create_bucket_on_put"))
+        if self._part < 5 * MIB or self._threads < 1:
+            raise BadStoreConfiguration("A part has 5 MiB at least, and there must be one thread at least.")
+        try:
+            self._head_bucket()
+        except (StoreUnreachable, StoreTimeout) as error:
+            LOG.warning("store %s: %s", self.id, error)
+        except ObjectNotFound:
+            if not self._create_bucket:
+                raise BadStoreConfiguration(f"There is no bucket {self._bucket}.") from None
+        except StoreError as error:
+            raise BadStoreConfiguration(f"The bucket {self._bucket} cannot be used: {error}") from None
+
+    # -- reading
+
+    def open(self, url: str, offset: int = 0, length: int | None = None, context: Context | None = None) -> Opened:
+        """One GET, of a range where one is asked for."""
+        address = Address.parse(url)
+        place: dict[str, Any] = {"Bucket": address.bucket, "Key": address.key}
+        if length == 0:
+            return _nothing_of(self._size_of(address), offset, 0)
+        ranged: dict[str, Any] = {}
+        if offset or length is not None:
+            ranged["Range"] = f"bytes={offset}-{'' if length is None else offset + length - 1}"
+        try:
+            answer = self._ask(self._client.get_object, **place, **ranged)
+        except RangeNotSatisfiable:
+            return _nothing_of(self._size_of(address), offset, length)
+        body, count = answer["Body"], int(answer["ContentLength"])
+        if ranged:
+            found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.get("ContentRange") or "")
+            if not found or int(found[1]) != offset:
+                body.close()
+                raise StoreError("The server does not send the range that was asked for.")
+            if length is not None and count < length:
+                body.close()
+                raise RangeNotSatisfiable(size=int(found[3]))
+        return Opened(count, _blocks(body, count), body.close)
+
+    def get_size(self, url: str, context: Context | None = None) -> int:
+        """Size of the object."""
+        return self._size_of(Address.parse(url))
+
+    def check(self) -> str:
+        """Whether the bucket can be reached."""
+        self._head_bucket()
+        return f"bucket {self._bucket} at {self._host}"
+
+    def owns(self, url: str) -> bool:
+        """Whether it is in our bucket at our host, whatever credentials it carries."""
+        try:
+            address = Address.parse(url)
+        except MalformedLocation:
+            return False
+        return address.bucket == self._bucket and address.host.lower() == self._host.lower()
+
+    # -- writing
+
+    def add(self, object_id: str, source: Source, size: int | None, context: Context | None = None) -> Added:
+        """PUT what fits into one part, else a multipart upload. The server itself is told not to replace anything."""
+        self._require_free(object_id)
+        base = part_size(self._part, size, 1)
+        first = next_part(source, base)
+        if not first.data or (first.is_last and len(first.data) < self._threshold):
+            written = self._put(object_id, first)
+        else:
+            written = self._put_parts(object_id, source, size, first)
+        return Added(self._url(object_id), written)
+
+    def delete(self, url: str, context: Context | None = None) -> None:
+        """Remove the object. S3 does not say whether there was one, so it is looked at first."""
+        address = Address.parse(url)
+        self._size_of(address)
+        self._ask(self._client.delete_object, Bucket=address.bucket, Key=address.key)
+
+    def discard(self, object_id: str) -> None:
+        """Abort uploads of this key that are still open, and remove the object."""
+        try:
+            for upload in self._open_uploads(object_id):
+                self._abort(object_id, upload)
+            self._ask(self._client.delete_object, Bucket=self._bucket, Key=object_id)
+        except ObjectNotFound:
+            LOG.debug("store %s: there is nothing of %s", self.id, object_id)
+
+    def planned_url(self, object_id: str) -> str | None:
+        """Always known."""
+        return self._url(object_id)
+
+    def _url(self, object_id: str) -> str:
+        return Address(self._scheme, self._host, self._bucket, object_id).url
+
+    def _require_free(self, key: str) -> None:
+        try:
+            self._ask(self._client.head_object, writing=True, Bucket=self._bucket, Key=key)
+        except ObjectNotFound:
+            return
+        raise ObjectExists
+
+    def _put(self, key: str, part: Part) -> int:
+        def put() -> None:
+            with explained(writing=True):
+                try:
+                    self._client.put_object(Bucket=self._bucket, Key=key, Body=part.data, IfNoneMatch="*")
+                except self._client.exceptions.ClientError as error:
+                    # A second try after a lost answer finds what the first has stored.
+                    if not _is_second_try(error) or self._tag_of(key) != _md5(part.data):
+                        raise
+
+        self._in_bucket(put)
+        return len(part.data)
+
+    def _put_parts(self, key: str, source: Source, size: int | None, first: Part) -> int:
+        begun = self._in_bucket(
+            lambda: self._ask(self._client.create_multipart_upload, writing=True, Bucket=self._bucket, Key=key)
+        )
+        upload = Upload(
+            lambda number, data: self._send(key, begun["UploadId"], number, data), self._part, size, self._threads
+        )
+        try:
+            tags = upload.run(source, first)
+            self._require_free(key)
+            self._complete(key, begun["UploadId"], tags, upload.written)
+        except BaseException:
+            self._abort_quietly(key, begun["UploadId"])
+            raise
+        return upload.written
+
+    def _send(self, key: str, upload: str, number: int, data: bytes | bytearray) -> str:
+        answer = self._ask(
+            self._client.upload_part,
+            writing=True,
+            Bucket=self._bucket,
+            Key=key,
+            UploadId=upload,
+            PartNumber=number,
+            Body=data,
+        )
+        return str(answer["ETag"])
+
+    def _complete(self, key: str, upload: str, tags: list[str], written: int) -> None:
+        parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
+        try:
+            self._ask(
+                self._client.complete_multipart_upload,
+                writing=True,
+                Bucket=self._bucket,
+                Key=key,
+                UploadId=upload,
+                MultipartUpload={"Parts": parts},
+                IfNoneMatch="*",
+            )
+        except StoreError:
+            # The answer may have been lost, and a second try then finds no upload any more.
+            if not self._is_completed(key, len(tags), written):
+                raise
+
+    def _is_completed(self, key: str, count: int, written: int) -> bool:
+        try:
+            found = self._ask(self._client.head_object, Bucket=self._bucket, Key=key)
+        except StoreError:
+            return False
+        return int(found["ContentLength"]) == written and found["ETag"].strip('"').endswith(f"-{count}")
+
+    def _tag_of(self, key: str) -> str:
+        return str(self._ask(self._client.head_object, Bucket=self._bucket, Key=key)["ETag"]).strip('"')
+
+    def _open_uploads(self, key: str) -> Iterator[str]:
+        marker: dict[str, Any] = {}
+        while True:
+            page = self._ask(self._client.list_multipart_uploads, Bucket=self._bucket, Prefix=key, **marker)
+            yield from (each["UploadId"] for each in page.get("Uploads", ()) if each["Key"] == key)
+            if not page.get("IsTruncated"):
+                return
+            marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+    def _abort(self, key: str, upload: str) -> None:
+        self._ask(self._client.abort_multipart_upload, Bucket=self._bucket, Key=key, UploadId=upload)
+
+    def _abort_quietly(self, key: str, upload: str) -> None:
+        """What cannot be aborted now is left to `discard`."""
+        try:
+            self._abort(key, upload)
+        except StoreError as error:
+            LOG.warning("store %s: an upload of %s could not be aborted: %s", self.id, key, error)
+
+    # -- the server
+
+    def _in_bucket(self, ask: Callable[[], T]) -> T:
+        """Ask, and where the bucket is missing make it, if that is wanted, and ask again."""
+        try:
+            return ask()
+        except ObjectNotFound:
+            if not self._create_bucket:
+                raise StoreError(f"There is no bucket {self._bucket}.") from None
+        known = self._region and self._region != "us-east-1"
+        place = {"CreateBucketConfiguration": {"LocationConstraint": self._region}} if known else {}
+        self._ask(self._client.create_bucket, writing=True, Bucket=self._bucket, **place)
+        return ask()
+
+    def _size_of(self, address: Address) -> int:
+        return int(self._ask(self._client.head_object, Bucket=address.bucket, Key=address.key)["ContentLength"])
+
+    def _head_bucket(self) -> None:
+        self._ask(self._client.head_bucket, Bucket=self._bucket)
+
+    def _ask(self, method: Callable[..., Any], *, writing: bool = False, **arguments: Any) -> Any:
+        with explained(writing=writing):
+            return method(**arguments)
+
+    def _made(self, endpoint: str) -> Any:
+        """A client, which all threads share."""
+        options = self.options
+        try:
+            from botocore.config import Config
+            from botocore.session import Session
+        except ImportError as error:
+            raise BadStoreConfiguration("S3 needs boto3: pip install fanlight[s3]") from error
+        style = (options.get("s3_store_bucket_url_format") or "auto").lower()
+        if style not in ("auto", "virtual", "path"):
+            raise BadStoreConfiguration("s3_store_bucket_url_format must be auto, virtual or path.")
+        sums = bool(options.get("s3_store_enable_data_integrity_protection"))
+
+        def checksum(name: str) -> str:
+            return (options.get(f"s3_store_{name}") if sums else None) or "when_required"
+
+        _hush()
+        with explained():
+            return Session().create_client(
+                "s3",
+                region_name=self._region or "us-east-1",
+                endpoint_url=endpoint,
+                aws_access_key_id=_required(options, "s3_store_access_key"),
+                aws_secret_access_key=_required(options, "s3_store_secret_key"),
+                verify=options.get("s3_store_cacert") or None,
+                config=Config(
+                    signature_version="s3v4",
+                    # TLS protects the body already; without it the signature is what shows a changed byte.
+                    s3={"addressing_style": style, "payload_signing_enabled": self._scheme == "s3"},
+                    request_checksum_calculation=checksum("request_checksum_calculation"),
+                    response_checksum_validation=checksum("response_checksum_validation"),
+                    connect_timeout=CONNECT_SECONDS,
+                    read_timeout=READ_SECONDS,
+                    retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+                    max_pool_connections=CONNECTIONS,
+                    tcp_keepalive=True,
+                ),
+            )
+
+
+def _required(options: Mapping[str, Any], name: str) -> str:
+    value = options.get(name)
+    if not value or not isinstance(value, str) or not value.isprintable():
+        raise BadStoreConfiguration(f"{name} is not set, or cannot be.")
+    return value
+
+
+def _is_second_try(error: Any) -> bool:
+    answer = error.response
+    return answer.get("Error", {}).get("Code") in TAKEN and bool(answer["ResponseMetadata"].get("RetryAttempts"))
+
+
+def _md5(data: bytearray) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _hush() -> None:
+    """At DEBUG botocore writes headers with signatures, and the bodies of requests: the images."""
+    for name in ("botocore", "boto3", "urllib3"):
+        logger = logging.getLogger(name)
+        if logger.level < logging.INFO:
+            logger.setLevel(logging.INFO)
+
+
+def _nothing_of(size: int, offset: int, length: int | None) -> Opened:
+    """An empty part of an object: S3 has no such range."""
+    if offset > size or (length or 0) > size - offset or (length is None and offset != size):
+        raise RangeNotSatisfiable(size=size)
+    return Opened(0, iter(()), lambda: None)
+
+
+def _blocks(body: Any, count: int) -> Iterator[bytes]:
+    while count:
+        with explained():
+            block: bytes = body.read(min(BLOCK, count))
+        if not block:
+            raise StoreError("The stored data ends before its recorded size.")
+        count -= len(block)
+        yield block

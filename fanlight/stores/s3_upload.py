@@ -1,0 +1,84 @@
+"""A multipart upload of S3: cut what comes into parts and send a few of them at a time, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from msgspec import Struct
+
+from fanlight.stores.driver import Source
+
+MIB = 1024 * 1024
+BLOCK = 4 * MIB
+"""Bytes read at a time."""
+PARTS = 10_000
+"""Parts that an upload may have (S3, "multipart upload limits")."""
+MEMORY = 48 * MIB
+"""Bytes that the parts of one upload take, unless one part alone is larger (images of more than 400 GiB)."""
+GROWTH = 17
+"""Bytes that parts of an upload of unknown size grow by, times the square of their number: 10,000 of them hold 5 TiB,
+S3's largest object, and those of the first gigabytes hardly grow."""
+
+
+class Part(Struct):
+    """Bytes of one part. `is_last`: the source has ended."""
+
+    data: bytearray
+    is_last: bool
+
+
+def part_size(base: int, size: int | None, number: int) -> int:
+    """Bytes of part `number` (from 1) of an object of `size` bytes, None if that is unknown; at least `base`."""
+    if size is not None:
+        return max(base, -(-size // PARTS))
+    return base + GROWTH * (number - 1) ** 2
+
+
+def next_part(source: Source, size: int) -> Part:
+    """Read at most `size` bytes."""
+    data = bytearray()
+    while len(data) < size:
+        block = source.read(min(BLOCK, size - len(data)))
+        if not len(block):
+            return Part(data, True)
+        data += block
+        # Its memory is wanted back.
+        del block
+    return Part(data, False)
+
+
+class Upload:
+    """`send(number, data)` stores one part and gives its tag; it is called from several threads at a time."""
+
+    def __init__(self, send: Callable[[int, bytearray], str], base: int, size: int | None, threads: int) -> None:
+        self.written = 0
+        self._send, self._base, self._size, self._threads = send, base, size, threads
+        self._flying: deque[Future[str]] = deque()
+
+    def run(self, source: Source, part: Part) -> list[str]:
+        """Send `part` and all that still comes; the tags in order. When this ends, however it does, nothing is sent
+        any more. Raises what the source and `send` raise."""
+        tags: list[str] = []
+        number = 1
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="s3-parts") as pool:
+            try:
+                while part.data:
+                    # One more is being filled meanwhile.
+                    while len(self._flying) >= self._limit(len(part.data)):
+                        tags.append(self._flying.popleft().result())
+                    self.written += len(part.data)
+                    self._flying.append(pool.submit(self._send, number, part.data))
+                    if part.is_last:
+                        break
+                    number += 1
+                    part = next_part(source, part_size(self._base, self._size, number))
+                while self._flying:
+                    tags.append(self._flying.popleft().result())
+            finally:
+                pool.shutdown(cancel_futures=True)
+        return tags
+
+    def _limit(self, size: int) -> int:
+        return max(1, min(self._threads, MEMORY // size - 1))

@@ -1,0 +1,213 @@
+"""Each command does what its help says, and a mistake in the configuration is one clear line."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+
+import pytest
+import yaml
+from sqlalchemy import NullPool, create_engine
+
+from fanlight import __version__
+from fanlight.http.routes import ROUTES
+from tests.bed.databases import Database
+from tests.cli.command import Done, Sections, fanlight
+from tests.conftest import StartServer
+
+
+def require_one_line(done: Done, *words: str) -> None:
+    """It did not start, and said why in one line."""
+    assert done.code == 1, done
+    assert done.err.startswith("fanlight: ")
+    assert done.err.count("\n") == 1, done.err
+    for word in words:
+        assert word in done.err
+
+
+# -- words -----------------------------------------------------------------------------------------------------------
+
+
+def test_version(tmp_path: Path) -> None:
+    done = fanlight(tmp_path, "--version")
+    assert (done.code, done.out.strip()) == (0, f"fanlight, version {__version__}")
+
+
+@pytest.mark.parametrize("words", ["", "db", "policy", "config"])
+def test_a_group_teaches_its_commands(tmp_path: Path, words: str) -> None:
+    done = fanlight(tmp_path, *words.split(), "--help")
+    assert done.code == 0
+    assert "Usage: " in done.out
+    for command in re.findall(r"^  ([a-z]+)  ", done.out.partition("Commands:")[2], re.MULTILINE):
+        inner = fanlight(tmp_path, *words.split(), command, "--help")
+        assert inner.code == 0
+        # The first sentence of a command's own help is what the list of commands shows of it.
+        assert "Usage: " in inner.out
+
+
+def test_an_unknown_word_is_refused(tmp_path: Path) -> None:
+    for words in (["nonsense"], ["serve", "--nonsense"], ["db", "nonsense"], ["serve", "--port", "many"]):
+        done = fanlight(tmp_path, *words)
+        assert done.code == 2
+        assert "Error: " in done.err
+
+
+def test_routes_are_the_table(tmp_path: Path) -> None:
+    done = fanlight(tmp_path, "routes")
+    rows = [line.split() for line in done.out.splitlines()]
+    assert [(row[0], row[1]) for row in rows] == [(route.method, route.path) for route in ROUTES]
+    assert all(row[2].startswith("v2.") for row in rows)
+
+
+def test_the_policy_sample_is_a_policy_file(tmp_path: Path) -> None:
+    sample = fanlight(tmp_path, "policy", "sample").out
+    assert yaml.safe_load(sample) is None
+    uncommented = re.sub(r'^#("[^"]+": )', r"\1", sample, flags=re.MULTILINE)
+    rules = yaml.safe_load(uncommented)
+    assert "get_image" in rules
+    (tmp_path / "policy.yaml").write_text(uncommented)
+    done = fanlight(tmp_path, "doctor", config={"oslo_policy": {"policy_file": tmp_path / "policy.yaml"}})
+    assert "ok   policy: " in done.out
+    assert "policy.yaml is in force" in done.out
+
+
+def test_the_configuration_sample_is_a_configuration(tmp_path: Path) -> None:
+    sample = fanlight(tmp_path, "config", "sample").out
+    assert re.search(r"^#\s*bind_port = ", sample, re.MULTILINE)
+    (tmp_path / "sample.conf").write_text(sample)
+    bad = [
+        line for line in fanlight(tmp_path, "doctor", "--config-file", "sample.conf").out.splitlines() if "BAD" in line
+    ]
+    # Nothing in it is unknown, nothing is set: only what it does not say of database and stores is told.
+    assert all("is not set" in line or "No store is configured" in line for line in bad), bad
+
+
+# -- the database ----------------------------------------------------------------------------------------------------
+
+
+def test_the_life_of_a_database(tmp_path: Path, database: Database) -> None:
+    config: Sections = {"database": {"connection": database.url}}
+    before = fanlight(tmp_path, "db", "check", config=config)
+    require_one_line(before, "db sync")
+    assert fanlight(tmp_path, "db", "version", config=config).out.startswith("none (Glance: none")
+    made = fanlight(tmp_path, "db", "sync", config=config)
+    assert made.code == 0, made
+    again = fanlight(tmp_path, "db", "sync", config=config)
+    assert (again.code, again.out) == (0, made.out)
+    version = fanlight(tmp_path, "db", "version", config=config).out
+    assert "Glance: 2024_1_contract01" in version
+    assert version.split()[0] in made.out
+    assert fanlight(tmp_path, "db", "check", config=config).code == 0
+
+
+def test_purge(server: StartServer, tmp_path: Path, database: Database) -> None:
+    one = server(database=database.url)
+    member = one.as_member("p")
+    kept, gone = member.create(tags=["t"], color="red"), member.create(tags=["t"], color="red")
+    assert member.delete(f"/v2/images/{gone['id']}").status_code == 204
+    config: Sections = {"database": {"connection": database.url}}
+
+    def count(table: str) -> int:
+        engine = create_engine(database.url, poolclass=NullPool)
+        with engine.connect() as connection:
+            number: int = connection.exec_driver_sql(f"SELECT COUNT(*) FROM {table}").scalar_one()
+        return number
+
+    # Deleted today: the default of thirty days keeps it.
+    assert fanlight(tmp_path, "db", "purge", config=config).code == 0
+    assert count("image_properties") == 2
+    one.rows("UPDATE images SET deleted_at = '2020-01-01 00:00:00' WHERE id = :id", id=gone["id"])
+    for table in ("image_properties", "image_tags"):
+        statement = f"UPDATE {table} SET deleted_at = '2020-01-01 00:00:00' WHERE image_id = :id"
+        one.rows(statement, id=gone["id"])
+    done = fanlight(tmp_path, "db", "purge", "--max-rows", "-1", config=config)
+    assert "image_properties: 1" in done.out
+    assert "image_tags: 1" in done.out
+    assert count("image_properties") == count("image_tags") == 1
+    # The row of the image stays, so that its id is not given again, until that is asked for.
+    assert member.post("/v2/images", json={"id": gone["id"]}).status_code == 409
+    assert fanlight(tmp_path, "db", "purge", "--images", config=config).out == "images: 1\n"
+    assert member.post("/v2/images", json={"id": gone["id"]}).status_code == 201
+    assert member.show(kept["id"])["color"] == "red"
+
+
+# -- serve -----------------------------------------------------------------------------------------------------------
+
+WRONG: dict[str, tuple[Sections, str]] = {
+    "a port that is none": ({"DEFAULT": {"bind_port": "many"}}, "bind_port"),
+    "a port that cannot be": ({"DEFAULT": {"bind_port": 70000}}, "bind_port"),
+    "a limit below nothing": ({"DEFAULT": {"api_limit_max": 0}}, "api_limit_max"),
+    "a truth that is neither": ({"DEFAULT": {"show_image_direct_url": "perhaps"}}, "show_image_direct_url"),
+    "a mode that is not": ({"paste_deploy": {"flavor": "nonsense"}}, "flavor"),
+    "a hash that is not": ({"DEFAULT": {"hashing_algorithm": "sha3000"}}, "hashing_algorithm"),
+    "a database that is not": ({"database": {"connection": "oracle://a:planted-s3cret@b/c"}}, "connection"),
+    "a store of no type": ({"DEFAULT": {"enabled_backends": "a:nonsense"}, "glance_store": {}}, "nonsense"),
+    "a default store that is not": (
+        {"DEFAULT": {"enabled_backends": "a:file"}, "glance_store": {"default_backend": "b"}},
+        "default_backend",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_value_stops_the_start(tmp_path: Path, name: str) -> None:
+    config, word = WRONG[name]
+    done = fanlight(tmp_path, "serve", "--data-dir", "d", config=config)
+    lines = [line for line in done.err.splitlines() if " WARNING " not in line]
+    require_one_line(Done(done.code, done.out, "\n".join(lines) + "\n"), word)
+    assert "planted-s3cret" not in done.err
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    require_one_line(fanlight(tmp_path, "serve", "--config-file", "none.conf"), "none.conf")
+
+
+def test_a_port_in_use(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        require_one_line(fanlight(tmp_path, "serve", "--port", port), port)
+
+
+def test_an_address_that_is_not_ours(tmp_path: Path) -> None:
+    require_one_line(fanlight(tmp_path, "serve", "--port", "0", "--host", "203.0.113.7"), "203.0.113.7")
+
+
+def test_a_log_file_that_cannot_be(tmp_path: Path) -> None:
+    config: Sections = {"DEFAULT": {"log_file": tmp_path / "none" / "log"}}
+    done = fanlight(tmp_path, "serve", "--port", "0", config=config)
+    # oslo.config takes the two spellings of this option for an old and a new name.
+    lines = [line for line in done.err.splitlines() if not line.startswith("Deprecated: ")]
+    require_one_line(Done(done.code, done.out, "\n".join(lines) + "\n"), "log")
+
+
+def test_an_unknown_option_is_warned_about(server: StartServer) -> None:
+    one = server(config={"DEFAULT": {"no_such_option": "x", "workers": 1}, "no_such_group": {"a": "b"}})
+    one.wait_for_log(r"WARNING .*no_such_option")
+    one.wait_for_log(r"WARNING .*no_such_group")
+    assert one.as_member("p").get("/v2/images").status_code == 200
+
+
+@pytest.mark.parametrize("flavor", ["trusted", "fakeauth"])
+def test_modes_that_believe_everybody_say_so(server: StartServer, flavor: str) -> None:
+    one = server(flavor=flavor)
+    one.wait_for_log(rf"WARNING .*'{flavor}': EVERY CALLER IS WHOEVER")
+
+
+def test_remote_callers_without_identity_are_announced(server: StartServer) -> None:
+    quiet = server(flavor=None)
+    assert "ADMINISTRATOR" not in quiet.log_text()
+    loud = server(flavor=None, arguments=["--allow-remote-none"])
+    loud.wait_for_log("WHOEVER REACHES THIS PORT IS ADMINISTRATOR")
+
+
+def test_serve_without_anything(server: StartServer) -> None:
+    one = server(flavor=None)
+    assert one.port
+    text = one.log_text()
+    assert f"Ready: Fanlight {__version__} serves {one.url}" in text
+    assert f"curl {one.url}/v2/images" in text
+    assert one.client().get("/v2/images").status_code == 200
+    assert (one.data_dir.stat().st_mode & 0o777) == 0o700

@@ -1,0 +1,188 @@
+"""Small requests on one connection: keep-alive, pipelining, heads too slow or too large, malformed ones."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from .raw import Server, closed, read_answer
+
+HELLO = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def test_two_requests_use_one_connection(strict: Server) -> None:
+    with strict.connect() as connection:
+        for _ in range(2):
+            connection.sendall(HELLO)
+            assert read_answer(connection).body == b"hello"
+
+
+def test_pipelined_requests_are_answered_in_order(strict: Server) -> None:
+    with strict.connect() as connection:
+        paths = ["/sleep/0.2", "/hello/b", "/hello/c", "/hello/d"]
+        connection.sendall(b"".join(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in paths))
+        read_answer_of(connection, [None, b"b", b"c", b"d"])
+
+
+def read_answer_of(connection: object, bodies: list[bytes | None]) -> None:
+    """Answers that may share packets: read a byte at a time."""
+    from socket import socket
+
+    assert isinstance(connection, socket)
+    for expected in bodies:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += connection.recv(1)
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        body = b""
+        while len(body) < length:
+            body += connection.recv(1)
+        if expected is not None:
+            assert body == expected
+
+
+def test_connection_close_is_obeyed(strict: Server) -> None:
+    with strict.connect() as connection:
+        connection.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = read_answer(connection)
+        assert answer.headers["connection"] == "close"
+        assert closed(connection)
+
+
+def test_http_1_0_closes(strict: Server) -> None:
+    with strict.connect() as connection:
+        connection.sendall(b"GET /hello HTTP/1.0\r\n\r\n")
+        assert read_answer(connection).body == b"hello"
+        assert closed(connection)
+
+
+def test_head_has_no_body(strict: Server) -> None:
+    with strict.connect() as connection:
+        connection.sendall(b"HEAD /hello HTTP/1.1\r\nHost: x\r\n\r\n" + HELLO)
+        data = b""
+        while not data.endswith(b"hello"):
+            data += connection.recv(4096)
+        assert data.count(b"hello") == 1
+
+
+@pytest.mark.parametrize("beginning", [b"", b"GET /hel", b"GET /hello HTTP/1.1\r\nHost: x\r\nX-A: b"])
+def test_a_slow_head_ends_the_connection(strict: Server, beginning: bytes) -> None:
+    with strict.connect() as connection:
+        connection.sendall(beginning)
+        began = time.monotonic()
+        answer = read_answer(connection)
+        assert 0.8 < time.monotonic() - began < 3.5
+        assert answer.status == (408 if beginning else 0)
+
+
+def test_a_dripping_head_does_not_get_more_time(strict: Server) -> None:
+    with strict.connect() as connection:
+        connection.settimeout(0.2)
+        connection.sendall(b"GET /hello HTTP/1.1\r\nX-A: ")
+        began = time.monotonic()
+        answered = b""
+        while not answered and time.monotonic() - began < 5:
+            connection.sendall(b"a")
+            try:
+                answered = connection.recv(100)
+            except TimeoutError:
+                continue
+        assert answered.startswith(b"HTTP/1.1 408 ")
+        assert time.monotonic() - began < 3.5
+
+
+def test_a_slow_second_head_ends_the_connection(strict: Server) -> None:
+    with strict.connect() as connection:
+        connection.sendall(HELLO)
+        read_answer(connection)
+        connection.sendall(b"GET /he")
+        assert read_answer(connection).status == 408
+
+
+def test_an_idle_connection_is_closed(strict: Server) -> None:
+    with strict.connect() as connection:
+        connection.sendall(HELLO)
+        read_answer(connection)
+        began = time.monotonic()
+        assert closed(connection)
+        assert 1.2 < time.monotonic() - began < 4
+
+
+def test_a_long_head_is_431(strict: Server) -> None:
+    with strict.connect() as connection:
+        connection.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 70_000 + b"\r\n\r\n")
+        answer = read_answer(connection)
+        assert answer.status == 431
+        assert answer.headers["connection"] == "close"
+
+
+def test_a_head_without_end_is_431(strict: Server) -> None:
+    with strict.connect() as connection:
+        connection.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\nX-A: ")
+        for _ in range(20):
+            connection.sendall(b"a" * 65536)
+        assert read_answer(connection).status == 431
+
+
+def test_a_long_url_is_431(strict: Server) -> None:
+    with strict.connect() as connection:
+        connection.sendall(b"GET /hello/" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_answer(connection).status == 431
+
+
+def test_many_headers_below_the_limit_pass(strict: Server) -> None:
+    headers = b"".join(b"X-%d: %s\r\n" % (number, b"v" * 100) for number in range(500))
+    with strict.connect() as connection:
+        connection.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n")
+        assert read_answer(connection).status == 200
+
+
+MALFORMED = {
+    "no http": b"hello\r\n\r\n",
+    "both framings": b"POST /asgi HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two lengths": b"POST /asgi HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
+    "negative length": b"POST /asgi HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+    "length with a plus": b"POST /asgi HTTP/1.1\r\nContent-Length: +3\r\n\r\nabc",
+    "huge length": b"POST /asgi HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+    "unknown coding": b"POST /asgi HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
+    "blank before the colon": b"GET /hello HTTP/1.1\r\nContent-Length : 3\r\n\r\nabc",
+    "folded header": b"GET /hello HTTP/1.1\r\nX-A: b\r\n c\r\n\r\n",
+    "control character": b"GET /hello HTTP/1.1\r\nX-A: \x00\r\n\r\n",
+    "bytes in the path": b"GET /hello/\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_requests_are_400(strict: Server, name: str) -> None:
+    with strict.connect() as connection:
+        connection.sendall(MALFORMED[name])
+        answer = read_answer(connection)
+        assert (answer.status, answer.headers["connection"]) == (400, "close")
+        assert closed(connection)
+
+
+def test_garbage_behind_a_request_does_not_disturb_its_answer(strict: Server) -> None:
+    with strict.connect() as connection:
+        connection.sendall(b"GET /sleep/0.2 HTTP/1.1\r\nHost: x\r\n\r\n\x00\x01garbage\r\n\r\n")
+        answer = read_answer(connection)
+        assert (answer.status, answer.complete) == (200, True)
+        assert closed(connection)
+
+
+def test_an_upgrade_is_not_taken_up(strict: Server) -> None:
+    with strict.connect() as connection:
+        connection.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+        answer = read_answer(connection)
+        assert (answer.status, answer.body) == (200, b"hello")
+        assert closed(connection)
+
+
+def test_a_small_answer_is_one_packet(strict: Server) -> None:
+    with strict.connect() as connection:
+        connection.sendall(HELLO)
+        assert connection.recv(4096).endswith(b"\r\n\r\nhello")
+
+
+def test_the_date_is_told(strict: Server) -> None:
+    assert strict.get("/hello").headers["date"].endswith(" GMT")

@@ -1,0 +1,62 @@
+"""A policy file of a running service, over HTTP: what it changes, and that changing it needs no restart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tests.bed.servers import Server
+from tests.conftest import StartServer
+
+
+def until(expected: int, ask: Callable[[], int]) -> None:
+    """The new rules hold within seconds."""
+    deadline = time.monotonic() + 5
+    while (found := ask()) != expected:
+        assert time.monotonic() < deadline, f"still {found}, not {expected}"
+        time.sleep(0.05)
+
+
+def test_a_changed_policy_holds_without_restart(server: StartServer) -> None:
+    one: Server = server(policy={"add_image": "@"})
+    reader = one.as_reader("p1")
+
+    def create() -> int:
+        return reader.post("/v2/images", json={}).status_code
+
+    assert create() == 201
+    one.write_policy({"add_image": "role:member"})
+    until(403, create)
+    since = one.log_size()
+    one.write_policy('"add_image": "role:reader or"\n')
+    deadline = time.monotonic() + 5
+    while "policy cannot be understood" not in one.log_text(since):
+        assert create() == 403
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    one.policy_file.unlink()
+    until(403, create)
+    one.write_policy({"add_image": "role:reader"})
+    until(201, create)
+    assert one.log_text(since).count("policy cannot be understood") == 1
+
+
+def test_an_image_that_policy_hides_is_not_found(server: StartServer) -> None:
+    one = server(policy={"get_image": "rule:context_is_admin", "modify_image": "role:member"})
+    member = one.as_member("p1")
+    image = member.create(name="hidden")
+    change = {"op": "replace", "path": "/name", "value": "x"}
+    assert member.get(f"/v2/images/{image['id']}").status_code == 404
+    assert member.delete(f"/v2/images/{image['id']}").status_code in (204, 404)
+    other = one.as_member("p2").create(name="of another")
+    assert member.change(other["id"], change).status_code == 404
+    assert one.as_admin().get(f"/v2/images/{other['id']}").status_code == 200
+
+
+def test_a_rule_that_one_may_see_but_not_pass_is_forbidden(server: StartServer) -> None:
+    one = server(policy={"modify_image": "role:nobody", "delete_image": "role:nobody"})
+    member = one.as_member("p1")
+    image = member.create()
+    assert member.change(image["id"], {"op": "replace", "path": "/name", "value": "x"}).status_code == 403
+    assert member.delete(f"/v2/images/{image['id']}").status_code == 403
+    assert member.get(f"/v2/images/{image['id']}").status_code == 200

@@ -1,0 +1,237 @@
+"""The Cinder store on a real Cinder: volumes on Ceph, and on an NFS share (its mount command is a stand-in, see
+scripts/services/cinder.sh). What the suite asks, and what only this store has."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from cinderclient import client as cinder
+from cinderclient import exceptions
+from keystoneauth1 import session
+from keystoneauth1.identity import v3
+
+from fanlight.errors import ObjectInUse, StoreDenied, StoreUnreachable
+from fanlight.model import Caller
+from fanlight.settings.drivers import defaults
+from tests.bed.databases import needed
+from tests.bed.keystone import Keystone
+from tests.stores.conformance import Backend, Conformance, Place, closed_port, silent_port
+from tests.stores.place import Bytes, pattern
+from tests.stores.reading import Reading
+from tests.stores.writing import Writing
+
+# os-brick imports modules that are on their way out; oslo.privsep leaves the log of its daemon to the collector.
+pytestmark = [
+    pytest.mark.services,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+PASSWORD = "cinder"
+ELSEWHERE = {"host": "elsewhere", "ip": "127.0.0.1", "multipath": False, "mountpoint": "/dev/vdb", "mode": "ro"}
+"""What Cinder is told of a machine that is not this one."""
+GIB = 1 << 30
+
+
+class Volumes(Backend):
+    """Volumes of one type, in the project of the account."""
+
+    type = "cinder"
+    block = 4 << 20
+    malformed = ("cinder://a", "cinder://", "cinder://s/t/00000000-0000-0000-0000-000000000000", "cinder:///x")
+
+    def __init__(self, kind: str, folder: Path, stack: ExitStack) -> None:
+        self._kind, self._folder, self._stack = kind, folder, stack
+        self.keystone = needed("FANLIGHT_TEST_KEYSTONE")
+        needed("FANLIGHT_TEST_CINDER")
+        self.client = self._client("cinder", PASSWORD, "service")
+        # A type of one's own keeps tests that run at once apart.
+        self.name = f"{kind}-{uuid.uuid4().hex[:8]}"
+        admin = self._client("admin", "secret", "admin")
+        [like] = [one for one in admin.volume_types.list() if one.name == kind]
+        made = admin.volume_types.create(self.name)
+        made.set_keys(like.get_keys())
+        stack.callback(_removed, admin, made)
+
+    def _client(self, user: str, password: str, project: str) -> Any:
+        domains: dict[str, Any] = {"user_domain_id": "default", "project_domain_id": "default"}
+        auth = v3.Password(self.keystone, username=user, password=password, project_name=project, **domains)
+        return cinder.Client("3.54", session=session.Session(auth=auth), service_type="block-storage")
+
+    def options(self) -> Mapping[str, Any]:
+        return {
+            **defaults("cinder"),
+            "cinder_catalog_info": "block-storage::publicURL",
+            "cinder_store_auth_address": self.keystone,
+            "cinder_store_user_name": "cinder",
+            "cinder_store_password": PASSWORD,
+            "cinder_store_project_name": "service",
+            "cinder_volume_type": self.name,
+            "cinder_mount_point_base": str(self._folder),
+        }
+
+    def leftovers(self) -> Sequence[str]:
+        volumes = [one.id for one in self.client.volumes.list() if one.volume_type == self.name]
+        mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(self._folder) in line]
+        return [*volumes, *mounts]
+
+    def broken(self, fault: str) -> Mapping[str, Any] | str:
+        if fault == "down":
+            return {**self.options(), "cinder_store_auth_address": f"http://127.0.0.1:{closed_port()}/v3"}
+        if fault == "slow":
+            port = self._stack.enter_context(silent_port())
+            return {**self.options(), "cinder_store_auth_address": f"http://127.0.0.1:{port}/v3"}
+        if fault == "denied":
+            return {**self.options(), "cinder_store_user_name": "viewer", "cinder_store_password": "viewer"}
+        return "shared"
+
+    def absent(self) -> str:
+        return "cinder://conformance/00000000-0000-0000-0000-000000000000"
+
+    def spellings(self, url: str) -> Sequence[str]:
+        return (f"cinder://{url.rpartition('/')[2]}", url.upper().replace("CONFORMANCE", "conformance"))
+
+    def busy(self, url: str) -> AbstractContextManager[None] | str:
+        return "one use" if self._kind == "nfs" else self.attached(url)
+
+    @contextmanager
+    def attached(self, url: str) -> Iterator[None]:
+        """The volume, attached as by a server somewhere else."""
+        made = self.client.attachments.create(url.rpartition("/")[2], connector=None, instance_id=None, mode="ro")
+        self.client.attachments.update(made["id"], ELSEWHERE)
+        self.client.attachments.complete(made["id"])
+        yield
+        self.client.attachments.delete(made["id"])
+
+
+def _removed(admin: Any, kind: Any) -> None:
+    """Cinder keeps a type for a moment after the last volume of it has gone."""
+    for _ in range(60):
+        try:
+            admin.volume_types.delete(kind)
+        except exceptions.BadRequest:
+            time.sleep(0.5)
+        else:
+            return
+
+
+@contextmanager
+def volumes(kind: str, folder: Path) -> Iterator[Volumes]:
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", needed("FANLIGHT_TEST_CINDER_PATH") + os.pathsep + os.environ["PATH"])
+        yield Volumes(kind, folder, stack)
+
+
+@pytest.fixture(scope="module")
+def on_ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Volumes]:
+    with volumes("ceph", tmp_path_factory.mktemp("ceph")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def on_nfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Volumes]:
+    with volumes("nfs", tmp_path_factory.mktemp("nfs")) as made:
+        yield made
+
+
+@pytest.fixture(params=["on_ceph", "on_nfs"])
+def backend(request: pytest.FixtureRequest) -> Volumes:
+    found: Volumes = request.getfixturevalue(request.param)
+    return found
+
+
+class TestCinder(Conformance):
+    @pytest.fixture
+    def backend(self, on_ceph: Volumes) -> Volumes:
+        return on_ceph
+
+
+class TestCinderOnNfs(Reading):
+    """Where a path is mounted and no library opened: all that reads, and of the rest what the mounts matter to."""
+
+    @pytest.fixture
+    def backend(self, on_nfs: Volumes) -> Volumes:
+        return on_nfs
+
+    test_round_trip_with_normal_options = Writing.test_round_trip_with_normal_options
+    test_many_writers = Writing.test_many_writers
+    test_discard_after_a_killed_add = Writing.test_discard_after_a_killed_add
+
+
+def test_reading_and_deleting_what_is_attached_once(backend: Volumes) -> None:
+    """A volume on NFS has one attachment at a time: a reader elsewhere waits, then is told; nothing is deleted."""
+    place = Place(backend, {**backend.options(), "cinder_attachment_retry_attempts": 1})
+    location = place.put(Bytes(b"in use"), 6)
+    with backend.attached(location.url):
+        with pytest.raises(ObjectInUse):
+            place.delete(location)
+        if backend.name.startswith("nfs"):
+            with pytest.raises(StoreUnreachable):
+                place.read(location)
+    readers = [place.stores.open(location) for _ in range(3)]
+    assert [b"".join(reader) for reader in readers] == [b"in use"] * 3
+    for reader in readers:
+        reader.close()
+    place.delete(location)
+    assert place.leftovers() == []
+
+
+def test_volumes_of_the_caller(backend: Volumes, keystone: Keystone) -> None:
+    """Without an account, the volume is made with the caller's token, at the endpoint of the caller's catalogue."""
+    catalogue = [{"type": "block-storage", "endpoints": [{"publicURL": needed("FANLIGHT_TEST_CINDER")}]}]
+    caller = Caller(
+        project_id="x", token=keystone.token("cinder"), service_catalog=msgspec.json.encode(catalogue).decode()
+    )
+    place = Place(backend, {**backend.options(), "cinder_store_auth_address": None})
+    place.context = caller
+    location = place.put(Bytes(b"mine"), 4)
+    assert backend.client.volumes.get(location.url.rpartition("/")[2]).metadata["image_owner"] == "x"
+    assert place.read(location) == b"mine"
+    place.delete(location)
+    with pytest.raises(StoreDenied):
+        place.stores.open(location)
+
+
+def test_a_volume_as_glance_leaves_it(backend: Volumes) -> None:
+    """Name, metadata and the read-only flag; a volume that says no size is read whole."""
+    place = Place(backend, backend.options())
+    data = pattern(5_000_000)
+    location = place.put(Bytes(data), None)
+    volume = backend.client.volumes.get(location.url.rpartition("/")[2])
+    assert volume.name == f"image-{volume.metadata['glance_image_id']}"
+    assert volume.metadata["image_size"] == "5000000"
+    assert volume.metadata["readonly"] == "True"
+    assert volume.size == 1
+    backend.client.volumes.delete_metadata(volume.id, ["image_size"])
+    assert place.stores.size(location) == GIB
+    place.clear()
+
+
+@pytest.mark.slow
+def test_a_volume_that_grows(backend: Volumes) -> None:
+    """More than fits into the first GiB, of unknown size: it is extended and attached again."""
+    place = Place(backend, backend.options())
+    location = place.put(Zeros(GIB + 5_000_000), None)
+    assert backend.client.volumes.get(location.url.rpartition("/")[2]).size == 2
+    assert place.stores.size(location) == GIB + 5_000_000
+    assert place.read(location, GIB - 3, 9) == bytes(9)
+    place.clear()
+
+
+class Zeros:
+    """A source of that many zeros."""
+
+    def __init__(self, size: int) -> None:
+        self._rest = size
+
+    def read(self, size: int = -1, /) -> bytes:
+        block = bytes(min(self._rest, size if size >= 0 else self._rest))
+        self._rest -= len(block)
+        return block

@@ -1,0 +1,243 @@
+"""S3 where servers and other clients differ: lost answers, races, quotas, buckets to be made, Glance's own driver."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import sysconfig
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+
+from fanlight.errors import BadStoreConfiguration, ObjectExists
+from fanlight.stores.s3 import S3
+from tests.bed.databases import needed
+from tests.stores.place import STORE, Bytes, new_id, pattern
+from tests.stores.s3_servers import Bucket, gateway, swift
+
+pytestmark = pytest.mark.services
+MIB = 1 << 20
+SMALL = {"s3_store_large_object_size": 5, "s3_store_large_object_chunk_size": 5}
+
+
+@pytest.fixture(scope="module", params=[swift, gateway], ids=["swift", "ceph"])
+def bucket(request: pytest.FixtureRequest) -> Iterator[Bucket]:
+    place: Bucket = request.param()
+    with place.made():
+        yield place
+
+
+@pytest.fixture
+def ceph() -> Iterator[Bucket]:
+    with gateway().made() as place:
+        yield place
+
+
+def opened(options: dict[str, Any]) -> S3:
+    store = S3(STORE, options)
+    store.configure()
+    store.configure_add()
+    return store
+
+
+def read(store: S3, url: str) -> bytes:
+    found = store.open(url)
+    try:
+        return b"".join(bytes(block) for block in found.blocks)
+    finally:
+        found.close()
+
+
+# -- servers
+
+
+@contextmanager
+def forgetful(endpoint: str, method: bytes) -> Iterator[str]:
+    """A relay before a server, which cuts the connection instead of the first answer to `method`."""
+    host, _, port = endpoint.removeprefix("http://").partition(":")
+    forgotten: list[bytes] = []
+
+    def serve(client: socket.socket) -> None:
+        with client, socket.create_connection((host, int(port))) as server:
+            threading.Thread(target=pump, args=(client, server, asked := [b""]), daemon=True).start()
+            while block := server.recv(65_536):
+                is_answer = block.startswith(b"HTTP/1.1 ") and not block.startswith(b"HTTP/1.1 100")
+                if is_answer and asked[0].startswith(method) and not forgotten:
+                    forgotten.append(block)
+                    break
+                client.sendall(block)
+            for end in (client, server):
+                # Closing alone tells nobody, while the other thread waits for bytes of it.
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def pump(client: socket.socket, server: socket.socket, asked: list[bytes]) -> None:
+        try:
+            while block := client.recv(65_536):
+                if block.split(b" ", 1)[0] in (b"PUT", b"POST", b"GET", b"HEAD", b"DELETE"):
+                    asked[0] = block
+                server.sendall(block)
+        except OSError:
+            return
+
+    def accept() -> None:
+        while True:
+            try:
+                client = listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(client,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert forgotten, "nothing was asked that could be forgotten"
+
+
+@pytest.mark.parametrize(("size", "method"), [(1000, b"PUT"), (11 * MIB, b"PUT"), (11 * MIB, b"POST")])
+def test_answers_that_are_lost(bucket: Bucket, size: int, method: bytes) -> None:
+    """The second try finds what the first has done, and is no reason to fail, nor to leave anything."""
+    object_id, data = new_id(), pattern(size)
+    with forgetful(bucket.endpoint, method) as endpoint:
+        store = opened({**bucket.options(), **SMALL, "s3_store_host": endpoint})
+        url = store.add(object_id, Bytes(data), size).url
+        assert read(store, url) == data
+        store.delete(url)
+        store.discard(object_id)
+    assert bucket.contents() == []
+
+
+def test_two_writers_of_one_id(ceph: Bucket) -> None:
+    """One of them wins, and what it wrote is whole. (Swift looks before it writes, and promises nothing in a race.)"""
+    store, object_id = opened(ceph.options()), new_id()
+    begin = threading.Barrier(4)
+
+    def add(number: int) -> int | None:
+        begin.wait()
+        try:
+            store.add(object_id, Bytes(bytes([number]) * 100_000), None)
+        except ObjectExists:
+            return None
+        return number
+
+    with ThreadPoolExecutor(4) as pool:
+        winners = [number for number in pool.map(add, range(4)) if number is not None]
+    assert len(winners) == 1
+    url = store.planned_url(object_id)
+    assert url
+    assert read(store, url) == bytes(winners) * 100_000
+    store.delete(url)
+
+
+@pytest.mark.parametrize(("style", "by_name"), [("virtual", True), ("path", False), ("auto", False)])
+def test_style_of_addresses(style: str, by_name: bool) -> None:
+    """What is sent, because the library falls back to paths without a word."""
+    with gateway(style="virtual").made() as place:
+        store = opened({**place.options(), "s3_store_bucket_url_format": style})
+        sent: list[str] = []
+        store._client.meta.events.register("before-send.s3", lambda request, **_more: sent.append(request.url))
+        url = store.add("x", Bytes(b"x"), 1).url
+        assert read(store, url) == b"x"
+        store.delete(url)
+    start = f"http://{place.name}.s3.localhost:" if by_name else "http://s3.localhost:"
+    assert sent
+    assert all(each.startswith(start) and (by_name or f"/{place.name}/x" in each) for each in sent)
+
+
+def test_bucket_that_is_missing() -> None:
+    place = gateway()
+    with pytest.raises(BadStoreConfiguration, match=place.name):
+        opened(place.options())
+    store = opened({**place.options(), "s3_store_create_bucket_on_put": True})
+    url = store.add("first", Bytes(b"made"), 4).url
+    assert read(store, url) == b"made"
+    store.delete(url)
+    place.client.delete_bucket(Bucket=place.name)
+    place.client.close()
+
+
+@pytest.mark.parametrize("mode", ["when_required", "when_supported"])
+def test_checksums_when_wanted(bucket: Bucket, mode: str) -> None:
+    options = {
+        **bucket.options(),
+        **SMALL,
+        "s3_store_enable_data_integrity_protection": True,
+        "s3_store_request_checksum_calculation": mode,
+        "s3_store_response_checksum_validation": mode,
+    }
+    store = opened(options)
+    for size in (0, 1000, 11 * MIB):
+        url = store.add(new_id(), Bytes(pattern(size)), size).url
+        assert read(store, url) == pattern(size)
+        store.delete(url)
+
+
+def test_log_of_the_library_shows_neither_secrets_nor_images(bucket: Bucket, caplog: pytest.LogCaptureFixture) -> None:
+    """Also where everything else is logged at DEBUG."""
+    caplog.set_level(logging.DEBUG)
+    store = opened(bucket.options())
+    url = store.add(new_id(), Bytes(b"bytes of an image" * 100), None).url
+    assert read(store, url)
+    store.delete(url)
+    for text in (bucket.secret, "bytes of an image", "Signature="):
+        assert text not in caplog.text
+
+
+# -- Glance's own driver
+
+GLANCE = """
+import io, sys
+sys.path.append({libraries!r})  # boto3, which Glance's environment does not have
+from oslo_config import cfg
+import glance_store
+conf = cfg.ConfigOpts()
+glance_store.register_opts(conf)
+conf([])
+for name, value in {options!r}.items():
+    conf.set_override(name, value, "glance_store")
+conf.set_override("stores", ["s3"], "glance_store")
+conf.set_override("default_store", "s3", "glance_store")
+glance_store.create_stores(conf)
+out = sys.stdout.buffer
+if {url!r}:
+    blocks, size = glance_store.get_from_backend({url!r})
+    out.write(b"".join(blocks))
+else:
+    data = io.BytesIO(sys.stdin.buffer.read())
+    store = glance_store.get_store_from_scheme("s3")
+    url = glance_store.store_add_to_backend_with_multihash({name!r}, data, {size}, "sha512", store)[0]
+    out.write(url.encode())
+"""
+
+
+def glance(options: dict[str, Any], url: str = "", name: str = "", data: bytes = b"") -> bytes:
+    libraries = sysconfig.get_path("purelib")
+    program = GLANCE.format(options=options, url=url, name=name, size=len(data), libraries=libraries)
+    python = os.path.join(needed("FANLIGHT_TEST_GLANCE"), "bin", "python")
+    done = subprocess.run([python, "-c", program], input=data, capture_output=True, timeout=100)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
+@pytest.mark.parametrize("size", [1000, 11 * MIB])
+def test_glance_and_we_read_each_other(bucket: Bucket, size: int) -> None:
+    options, data = {**bucket.options(), **SMALL}, pattern(size)
+    store = opened(options)
+    ours = store.add(new_id(), Bytes(data), size).url
+    assert glance(options, ours) == data
+    theirs = glance(options, name=new_id(), data=data).decode()
+    assert store.owns(theirs)
+    assert store.get_size(theirs) == size
+    assert read(store, theirs) == data
+    for url in (ours, theirs):
+        store.delete(url)
+    assert bucket.contents() == []
