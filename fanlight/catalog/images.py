@@ -17,16 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from fanlight.catalog.exact import equal
 from fanlight.catalog.pages import list_page
-from fanlight.catalog.rows import (
-    COLUMNS,
-    IS_MEMBER,
-    LONGEST_ID,
-    Viewer,
-    image_of,
-    now,
-    parts_of,
-    visible,
-)
+from fanlight.catalog.rows import COLUMNS, LONGEST_ID, Viewer, image_of, now, visible, whole_of
 from fanlight.catalog.tables import image_locations, image_members, image_properties, image_tags, images, live
 from fanlight.errors import Duplicate, ImageNotFound
 from fanlight.model import Image, Location
@@ -63,8 +54,6 @@ _LIVE_PARTS = tuple(
     (table, update(table).where(table.c.image_id == bindparam("image"), live(table))) for table in _CHILDREN
 )
 
-_FETCH = select(*COLUMNS, IS_MEMBER.label("is_member")).where(images.c.id == bindparam("image_id"), _LIVE)
-_FETCH_LOCKED = _FETCH.with_for_update(of=images)
 _INSERT = sql_insert(images)
 _INSERT_PROPERTY = sql_insert(image_properties)
 _INSERT_TAG = sql_insert(image_tags)
@@ -118,18 +107,17 @@ def insert(connection: Connection, image: Image) -> Image:
 
 
 def fetch(connection: Connection, image_id: str, viewer: Viewer, *, lock: bool = False) -> Image:
-    """The image, if `viewer` may know of it: two statements. Raises ImageNotFound.
+    """The image, if `viewer` may know of it: one statement. Raises ImageNotFound.
 
     `lock` holds the row to the end of the transaction, so that what is read stays true until it is written.
     """
     if len(image_id) > LONGEST_ID:
         raise ImageNotFound(image_id)
-    parameters = {"image_id": image_id, "project": viewer.project_id}
-    row = connection.execute(_FETCH_LOCKED if lock else _FETCH, parameters).first()
+    row, parts = whole_of(connection, image_id, viewer.project_id, lock=lock)
     if row is None or row[0] != image_id or not visible(row, row.is_member, viewer):
         raise ImageNotFound(image_id)
     shared_with = row[7] == "shared" and row.is_member and row[13] != viewer.project_id
-    return image_of(row, parts_of(connection, image_id), viewer.project_id if shared_with else None)
+    return image_of(row, parts, viewer.project_id if shared_with else None)
 
 
 def fetch_any(connection: Connection, image_id: str, *, lock: bool = False) -> Image:

@@ -35,7 +35,7 @@ from sqlalchemy import (
 
 from fanlight.catalog.exact import among, equal
 from fanlight.catalog.narrow import narrow
-from fanlight.catalog.rows import COLUMNS, IS_MEMBER, LONGEST_ID, Viewer, image_of, parts_of_many, visible
+from fanlight.catalog.rows import COLUMNS, LONGEST_ID, Viewer, image_of, parts_of_many, record_of, visible
 from fanlight.catalog.tables import image_members, image_properties, image_tags, images, live
 from fanlight.errors import Forbidden, Invalid
 from fanlight.model import VISIBILITIES, Image, ImageQuery
@@ -52,9 +52,6 @@ _OPERATORS: dict[str, _Operator] = {
 }
 _EMPTY = {"name": "", "container_format": "", "disk_format": "", "size": 0}
 """Columns that may be null, and what null sorts as."""
-_MARKER = select(*COLUMNS, IS_MEMBER.label("is_member")).where(
-    images.c.id == bindparam("image_id"), images.c.deleted == false()
-)
 
 
 def _text(name: str) -> BindParameter[str]:
@@ -268,7 +265,7 @@ def _marker_values(connection: Connection, query: ImageQuery, viewer: Viewer) ->
     marker = query.marker or ""
     row = None
     if len(marker) <= LONGEST_ID:
-        row = connection.execute(_MARKER, {"image_id": marker, "project": viewer.project_id}).first()
+        row = record_of(connection, marker, viewer.project_id)
     if row is None or row[0] != marker:
         raise Invalid(f"Invalid marker. Image {marker} could not be found.")
     if not visible(row, row.is_member, viewer):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
-    CompoundSelect,
     Connection,
+    Select,
     String,
     bindparam,
     false,
@@ -109,11 +110,11 @@ def visible(row: Sequence[Any], is_member: object, viewer: Viewer) -> bool:
     )
 
 
-def _parts_statement(of_image: Any) -> CompoundSelect[Any]:
-    """Properties, tags and active locations in one statement: kind, image, row id, name, value."""
+def _parts_of(of_image: Callable[[ColumnElement[Any]], ColumnElement[bool]]) -> tuple[Select[Any], ...]:
+    """Properties, tags and active locations: kind, image, row id, name, value."""
     properties, tags, locations = image_properties.c, image_tags.c, image_locations.c
     nothing: ColumnElement[str] = literal_column("''")
-    return union_all(
+    return (
         select(literal_column("1"), properties.image_id, properties.id, properties.name, properties.value).where(
             of_image(properties.image_id), live(image_properties)
         ),
@@ -126,22 +127,62 @@ def _parts_statement(of_image: Any) -> CompoundSelect[Any]:
     )
 
 
-_PARTS_OF_ONE = _parts_statement(lambda column: column == bindparam("image_id"))
-_PARTS_OF_MANY = _parts_statement(lambda column: column.in_(bindparam("ids", expanding=True)))
+IS_MEMBER = (
+    select(literal_column("1"))
+    .where(
+        image_members.c.image_id == images.c.id,
+        equal(image_members.c.member, bindparam("project", type_=String())),
+        image_members.c.deleted == false(),
+    )
+    .exists()
+)
+"""Whether the project `project` is a member of the image of the enclosing statement."""
+
+_ID: BindParameter[str] = bindparam("image_id", type_=String())
+_RECORD = select(*COLUMNS, IS_MEMBER.label("is_member")).where(images.c.id == _ID, images.c.deleted == false())
+_LOCKED = _RECORD.with_for_update(of=images)
+_PARTS_OF_ONE = _parts_of(lambda column: column == _ID)
+_PARTS = union_all(*_PARTS_OF_ONE)
+_PARTS_OF_MANY = union_all(*_parts_of(lambda column: column.in_(bindparam("ids", expanding=True))))
+_NULL: ColumnElement[Any] = literal_column("NULL")
+# One statement for all of one image: on a server, each costs a round trip. The record's columns come first and are
+# empty in the rows of its parts.
+_WHOLE = union_all(
+    _RECORD.add_columns(*(_NULL.label(name) for name in ("kind", "part_of", "number", "part", "value"))),
+    *(part.with_only_columns(*[_NULL] * (len(COLUMNS) + 1), *part.selected_columns) for part in _PARTS_OF_ONE),
+)
 
 
-def parts_of(connection: Connection, image_id: str) -> Parts:
-    """Properties, tags and active locations of one image: one statement."""
+def record_of(connection: Connection, image_id: str, project_id: str | None) -> Any:
+    """The row of a live image, `COLUMNS` and `is_member` of that project, without its parts; None: there is none."""
+    return connection.execute(_RECORD, {"image_id": image_id, "project": project_id}).first()
+
+
+def whole_of(connection: Connection, image_id: str, project_id: str | None, *, lock: bool = False) -> tuple[Any, Parts]:
+    """The same with its parts: one statement, or two with `lock`, which holds the row to the end of the transaction."""
     parts = Parts({}, [], [])
-    _gather({image_id: parts}, connection.execute(_PARTS_OF_ONE, {"image_id": image_id}))
-    return parts
+    parameters = {"image_id": image_id, "project": project_id}
+    if lock:
+        record = connection.execute(_LOCKED, parameters).first()
+        if record is not None:
+            _gather({record[0]: parts}, connection.execute(_PARTS, {"image_id": record[0]}).all())
+        return record, parts
+    record, rows = None, []
+    for row in connection.execute(_WHOLE, parameters).all():
+        if row[0] is None:
+            rows.append(row[-5:])
+        else:
+            record = row
+    if record is not None:
+        _gather({record[0]: parts}, rows)
+    return record, parts
 
 
 def parts_of_many(connection: Connection, ids: Iterable[str]) -> dict[str, Parts]:
-    """The same for many images at once: still one statement."""
+    """Properties, tags and active locations of many images: one statement."""
     found = {image_id: Parts({}, [], []) for image_id in ids}
     if found:
-        _gather(found, connection.execute(_PARTS_OF_MANY, {"ids": list(found)}))
+        _gather(found, connection.execute(_PARTS_OF_MANY, {"ids": list(found)}).all())
     return found
 
 
@@ -171,15 +212,3 @@ def metadata_of(value: str | None) -> dict[str, Any]:
     if "backend" in metadata and "store" not in metadata:
         metadata["store"] = metadata.pop("backend")
     return metadata
-
-
-IS_MEMBER = (
-    select(literal_column("1"))
-    .where(
-        image_members.c.image_id == images.c.id,
-        equal(image_members.c.member, bindparam("project", type_=String())),
-        image_members.c.deleted == false(),
-    )
-    .exists()
-)
-"""Whether the project `project` is a member of the image of the enclosing statement."""

@@ -1,8 +1,19 @@
-# MariaDB, in which the user `os` (password `os`) may make databases.
+# MariaDB, in which the user `os` (password `os`) may make databases; and the driver in C beside the one that we ship.
 # shellcheck shell=bash
 
 mariadb_packages() {
-    printf '%s\n' mariadb-server-core mariadb-client-core
+    printf '%s\n' mariadb-server-core mariadb-client-core gcc libc6-dev libmariadb-dev pkg-config
+    # Debian's own Python keeps its headers apart.
+    find_python
+    [ "$(command -v "$PYTHON")" != /usr/bin/python3 ] || printf '%s\n' python3-dev
+}
+
+mariadb_environment() {
+    "$SCRIPTS/install" dev
+    ! "$ROOT/.venv/bin/python" -c 'import MySQLdb' 2>/dev/null || return 0
+    echo "compiling mysqlclient into .venv"
+    "$ROOT/.venv/bin/python" -m pip --disable-pip-version-check install -q -c "$ROOT/constraints.txt" mysqlclient \
+        >"$STATE/mysqlclient.log" 2>&1 || { tail -20 "$STATE/mysqlclient.log" >&2; die "mysqlclient did not compile"; }
 }
 
 mariadb_up() {

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import sqlalchemy
 
-SERVERS = {"mariadb": "FANLIGHT_TEST_MARIADB", "postgresql": "FANLIGHT_TEST_POSTGRESQL"}
-"""Engine -> the variable with the URL of its server, ending in `/`."""
+SERVERS = {
+    "mariadb": "FANLIGHT_TEST_MARIADB",
+    "mysqlclient": "FANLIGHT_TEST_MARIADB",
+    "postgresql": "FANLIGHT_TEST_POSTGRESQL",
+}
+"""Engine -> the variable with the URL of its server, ending in `/`. `mysqlclient` is MariaDB through the other driver."""
 
 
 def engines() -> list[str]:
@@ -35,8 +39,11 @@ class Database:
             self.url = f"sqlite:///{folder}/{self._name}.db"
             return
         server = needed(SERVERS[engine])
-        self._ask(f"CREATE DATABASE {self._name}" + (" CHARACTER SET utf8mb3" if engine == "mariadb" else ""))
-        self.url = f"{server}{self._name}" + ("?charset=utf8" if engine == "mariadb" else "")
+        mysql = engine != "postgresql"
+        self._ask(f"CREATE DATABASE {self._name}" + (" CHARACTER SET utf8mb3" if mysql else ""))
+        self.url = f"{server}{self._name}" + ("?charset=utf8" if mysql else "")
+        if engine == "mysqlclient":
+            self.url = self.url.replace("mysql+pymysql:", "mysql+mysqldb:", 1)
 
     def drop(self) -> None:
         """Remove it, whoever is still connected. A file stays: its folder is a test's own."""

@@ -18,9 +18,22 @@ from fanlight.catalog.rows import now
 from fanlight.catalog.tables import METADATA, OURS, alembic_version
 from fanlight.model import Image, Lease
 from fanlight.settings import DatabaseSettings
-from tests.bed.databases import Database
+from tests.bed.databases import Database, engines
 
 OpenCatalog = Callable[..., Catalog]
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param(name, marks=[pytest.mark.services] if name != "sqlite" else [])
+        for name in engines() + ["mysqlclient"] * ("mariadb" in engines())
+    ],
+)
+def engine(request: pytest.FixtureRequest) -> str:
+    """MariaDB also through mysqlclient: whatever the drivers differ in shows in the catalogue."""
+    name: str = request.param
+    return name
 
 
 def settings_of(url: str, **options: Any) -> DatabaseSettings:

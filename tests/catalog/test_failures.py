@@ -29,7 +29,7 @@ from tests.bed.databases import Database
 
 from .conftest import empty, new_image, settings_of
 
-SERVERS = ("mariadb", "postgresql")
+SERVERS = ("mariadb", "mysqlclient", "postgresql")
 
 
 def number_of(catalog: Catalog, connection: Connection) -> int:
