@@ -147,7 +147,9 @@ STORE_TABLES: Mapping[str, Mapping[type[BaseException], Fault]] = MappingProxyTy
         "download": {
             # Known to clients: data that is gone everywhere is answered like data that never was.
             errors.ObjectNotFound: Fault(204),
-            errors.StoreForbidden: Fault(500),
+            # As for an upload: the store's account is refused, or the host of the location is not to be reached. A
+            # 403 would blame the caller, and tell apart hosts that are forbidden from hosts that are not there.
+            errors.StoreForbidden: Fault(503, retry_after=30),
             errors.UnknownScheme: Fault(500),
             errors.MalformedLocation: Fault(500),
         },
@@ -183,6 +185,9 @@ def answer(error: BaseException, head: Head, operation: str | None = None) -> An
     if fault.status == 204:
         return Answer(204, [])
     explanation, detail = _texts(error, fault.status, head)
+    if operation == "download" and isinstance(error, errors.StoreError) and fault.status != 500:
+        # Whoever may read an image need not know where it lies, which the text of this error may tell.
+        explanation = type(error).message
     media_type, body = _render(_shape(head.get("accept")), fault.status, explanation, detail)
     return Answer(fault.status, [(b"content-type", media_type), *_headers(error, fault)], body)
 

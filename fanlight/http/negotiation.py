@@ -17,7 +17,8 @@ import msgspec
 from fanlight.http.call import Answer
 
 VENDOR_PREFIX = "application/vnd.openstack.images-"
-_HOST = re.compile(r"[A-Za-z0-9._~\-:\[\]]+\Z")
+HOST = re.compile(r"[A-Za-z0-9._~\-:\[\]]+\Z")
+"""What may stand for a host, with or without a port, in a URL of ours."""
 
 _ALWAYS = ("2.7", "2.6", "2.5", "2.4", "2.3", "2.2", "2.1", "2.0")
 _MULTI_STORE = ("2.13", "2.12", "2.11", "2.10", "2.9", "2.8")
@@ -33,6 +34,9 @@ class Head(Protocol):
     @property
     def scheme(self) -> str: ...
 
+    @property
+    def public_url(self) -> str | None: ...
+
     def get(self, name: str) -> str | None: ...
 
 
@@ -40,7 +44,7 @@ class Versions:
     """The versions that this service announces, built once at start.
 
     `multi_store`: several stores are configured (`enabled_backends`); `cache`: `image_cache_dir` is set. These two
-    alone decide the list. `public_endpoint` replaces scheme and host of the request in links to versions.
+    alone decide the list. `public_endpoint` replaces scheme and host of the request in absolute links.
     `disable_file`: while this file exists, the health check says 503.
     """
 
@@ -74,8 +78,12 @@ class Versions:
 
     def body(self, head: Head) -> bytes:
         """The versions document as JSON, for this request."""
-        base_url = self.public_endpoint or request_url(head)
+        base_url = self.base_url(head)
         return self._bodies.get(base_url) or self._encode(base_url)
+
+    def base_url(self, head: Head) -> str:
+        """Where clients find the service, without a final slash: every absolute link begins so."""
+        return self.public_endpoint or head.public_url or request_url(head)
 
     def _encode(self, base_url: str) -> bytes:
         return msgspec.json.encode(self.document(base_url))
@@ -110,7 +118,7 @@ class Place(NamedTuple):
         if self.kind == "health":
             return health_answer(head, edge.versions.disable_file)
         if self.kind == "redirect":
-            location = f"{request_url(head)}/v2/".encode()
+            location = f"{edge.versions.base_url(head)}/v2/".encode()
             return Answer(302, [(b"content-type", b"text/plain; charset=utf8"), (b"location", location)])
         return Answer(self.status, [(b"content-type", b"application/json")], edge.versions.body(head))
 
@@ -147,9 +155,9 @@ _SLASHES = re.compile("/{2,}")
 
 
 def request_url(head: Head) -> str:
-    """Scheme and host as the client wrote them, without a final slash; absolute `Location` headers begin so."""
+    """Scheme and host as they reached us, without a final slash."""
     host = head.get("host") or ""
-    return f"{head.scheme}://{host if _HOST.match(host) else 'localhost'}"
+    return f"{head.scheme}://{host if HOST.match(host) else 'localhost'}"
 
 
 def health_answer(head: Head, disable_file: str | None) -> Answer:

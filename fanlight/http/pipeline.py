@@ -21,11 +21,12 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from msgspec.structs import replace
 
-from fanlight.errors import ClientGone, FanlightError, Invalid, LimitExceeded, RequestIdTooLong
-from fanlight.http import compression, faults, json, negotiation
+from fanlight.errors import ClientGone, FanlightError, Invalid, LimitExceeded, RequestIdTooLong, StoreError
+from fanlight.http import compression, faults, forwarded, json, negotiation
 from fanlight.http.call import Answer, Call, Headers
 from fanlight.http.edge import Edge
 from fanlight.http.identity import RequestHead
@@ -100,6 +101,7 @@ class Pipeline:
     def __init__(self, edge: Edge, router: Router) -> None:
         self._edge = edge
         self._router = router
+        self._proxied = edge.service.settings.server.enable_proxy_headers_parsing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -109,6 +111,8 @@ class Pipeline:
             raise RuntimeError(f"unknown protocol {scope['type']}")
         started = time.perf_counter()
         exchange = Exchange(self._edge, scope, send)
+        if self._proxied:
+            exchange.head = forwarded.believe(exchange.head)
         try:
             await self._respond(exchange, receive)
         except Exception as error:
@@ -160,6 +164,7 @@ class Pipeline:
             raise faults.no_route(match.status, head.method, match.allow)
         for value in match.params.values():
             if not value.isascii() or "\0" in value:
+                require_utf_8(exchange.scope["raw_path"])
                 json.require_storable(value)
         if route.body == REFUSED and has_body(head):
             raise Invalid("The request must not have a body.")
@@ -169,9 +174,9 @@ class Pipeline:
         """Answer `error`, or cut the connection where an answer has already begun."""
         fault = faults.answer(error, exchange.head, exchange.doing)
         place = {"request_id": exchange.request_id}
-        if fault.status == 500 or not isinstance(error, FanlightError):
+        if _needs_trace(error, fault.status):
             LOG.error("%s %s failed", exchange.head.method, exchange.head.path, exc_info=error, extra=place)
-        elif fault.status >= 500:
+        elif fault.status >= 500 and (exchange.answered or not _is_told(error, exchange.doing)):
             LOG.warning("%s %s: %s", exchange.head.method, exchange.head.path, error, extra=place)
         if exchange.answered:
             # The head said 200: returning without the end of the body makes the server cut the connection,
@@ -210,6 +215,26 @@ def has_body(head: RequestHead) -> bool:
     if length is not None and length != "0":
         return True
     return head.method in {"POST", "PUT", "PATCH"} and head.get("transfer-encoding") is not None
+
+
+def _needs_trace(error: Exception, status: int) -> bool:
+    """Whether the log must show where an error came from. A store's own (no other caused it) says all there is."""
+    if not isinstance(error, FanlightError):
+        return True
+    return status == 500 and not (isinstance(error, StoreError) and error.__cause__ is None)
+
+
+def _is_told(error: Exception, doing: str | None) -> bool:
+    """Whether the log has the cause: of a download, operations/reading.py tells each location that does not open."""
+    return doing == "download" and isinstance(error, StoreError)
+
+
+def require_utf_8(raw_path: bytes) -> None:
+    """Raise Invalid if a path, still percent-encoded, is not UTF-8: what was decoded of it is not what was asked."""
+    try:
+        unquote_to_bytes(raw_path).decode()
+    except UnicodeDecodeError:
+        raise Invalid("The path is not UTF-8.") from None
 
 
 async def read_body(route: Route | None, receive: Receive, most: int) -> bytes:

@@ -81,6 +81,13 @@ class ServerSettings:
     max_request_id_length: int = option(
         "DEFAULT", cfg.IntOpt, 64, "Longest request id that a client may send; 0: any.", min=0
     )
+    enable_proxy_headers_parsing: bool = option(
+        "oslo_middleware",
+        cfg.BoolOpt,
+        False,
+        "Believe what Forwarded, or X-Forwarded-Proto, -Host and -Port, and X-Forwarded-Prefix say of the URL by which "
+        "clients know the service, for links. Only behind a proxy that sets them and lets nobody else's through.",
+    )
     disable_by_file_path: str | None = option(
         "healthcheck",
         cfg.StrOpt,
@@ -133,7 +140,10 @@ class ApiSettings:
         secret=True,
     )
     public_endpoint: str | None = option(
-        "DEFAULT", cfg.StrOpt, None, "URL of the service as clients see it, for the links in the list of versions."
+        "DEFAULT",
+        cfg.StrOpt,
+        None,
+        "URL of the service as clients see it: all absolute links (list of versions, Location) begin so.",
     )
     schema_image_file: str | None = option(
         "fanlight", cfg.StrOpt, None, "JSON file that declares custom image properties."

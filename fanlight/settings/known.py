@@ -110,7 +110,6 @@ NOT_HONOURED: dict[str, frozenset[str]] = {
             "ssl_version use_queue_manager "
         ).split()
     ),
-    "oslo_middleware": frozenset("enable_proxy_headers_parsing".split()),
     "oslo_policy": frozenset("enforce_scope".split()),
     "oslo_reports": frozenset("file_event_handler file_event_handler_interval log_dir".split()),
     "profiler": frozenset(
@@ -153,6 +152,7 @@ INSTEAD: dict[tuple[str, str], str] = {
     ("DEFAULT", "policy_dirs"): "see [oslo_policy]policy_dirs",
     ("DEFAULT", "policy_file"): "see [oslo_policy]policy_file",
     ("DEFAULT", "policy_default_rule"): "see [oslo_policy]policy_default_rule",
+    ("DEFAULT", "secure_proxy_ssl_header"): "see [oslo_middleware]enable_proxy_headers_parsing",
     ("DEFAULT", "sql_connection"): "see [database]connection",
     ("DEFAULT", "transport_url"): "there are no notifications yet",
     ("DEFAULT", "use_stderr"): "lines go to standard error where there is no log_file",

@@ -43,6 +43,7 @@ GROUPS = {
     "oslo_policy": "Who may do what.",
     "cors": "Which web pages may read answers.",
     "healthcheck": "What a load balancer is told.",
+    "oslo_middleware": "What a proxy in front is believed.",
 }
 """Group -> what it is about; in the order of the documentation."""
 

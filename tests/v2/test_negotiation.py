@@ -16,6 +16,7 @@ from fanlight.http.negotiation import VENDOR_PREFIX, Place, Versions, health_ans
 class Head:
     def __init__(self, headers: Mapping[str, str] | None = None, method: str = "GET", scheme: str = "http") -> None:
         self.method = method
+        self.public_url: str | None = None
         self.scheme = scheme
         self._headers = {"host": "images.example:9292", **(headers or {})}
 

@@ -13,7 +13,8 @@ RawHeaders = list[tuple[bytes, bytes]]
 class RequestHead(Struct, frozen=True):
     """Method, decoded path, query string and raw headers (names in lower case) of one request.
 
-    `client` is the peer of the connection, never what a header claims. `query` is still percent-encoded.
+    `client` is the peer of the connection, never what a header claims. `query` is still percent-encoded. `public_url`:
+    scheme, host and path in front of ours as a proxy tells them, where proxies are believed (http/forwarded.py).
     """
 
     method: str
@@ -22,6 +23,7 @@ class RequestHead(Struct, frozen=True):
     headers: RawHeaders
     client: tuple[str, int] | None
     scheme: str
+    public_url: str | None = None
 
     @classmethod
     def from_scope(cls, scope: Mapping[str, Any]) -> RequestHead:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fanlight.http.call import Answer, Call, empty_answer, json_answer
-from fanlight.http.negotiation import request_url
 from fanlight.http.v2 import patch, query
 from fanlight.http.v2.documents import image_document, images_document
 from fanlight.model import Image
@@ -15,7 +14,7 @@ def create(call: Call) -> Answer:
     document = call.json_object()
     fields = {"owner": call.caller.project_id, **call.edge.schemas.image_fields(document)}
     created = images.create(call.service, call.caller, images.new_image(fields), asked=frozenset(document))
-    location = f"{request_url(call.head)}/v2/images/{created.id}".encode()
+    location = f"{call.edge.versions.base_url(call.head)}/v2/images/{created.id}".encode()
     return json_answer(_document(call, created), 201, (b"location", location), *call.edge.create_headers)
 
 
