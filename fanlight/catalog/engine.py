@@ -186,8 +186,8 @@ def make_engine(settings: DatabaseSettings) -> Engine:
 def _our_driver(url: URL) -> URL:
     """Any spelling of MySQL and PostgreSQL that a Glance configuration may have, on a driver that is there.
 
-    mysqlclient is twice as fast as PyMySQL, and has to be compiled where it is installed: so it is used by those who ask
-    for it and have it.
+    mysqlclient is twice as fast as PyMySQL, and has to be compiled where it is installed: so those who ask for it and
+    have it get it.
     """
     kind = url.get_backend_name()
     if kind in ("mysql", "mariadb"):

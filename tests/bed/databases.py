@@ -13,7 +13,7 @@ SERVERS = {
     "mysqlclient": "FANLIGHT_TEST_MARIADB",
     "postgresql": "FANLIGHT_TEST_POSTGRESQL",
 }
-"""Engine -> the variable with the URL of its server, ending in `/`. `mysqlclient` is MariaDB through the other driver."""
+"""Engine -> the variable with its server's URL, ending in `/`. `mysqlclient` is MariaDB through the other driver."""
 
 
 def engines() -> list[str]:

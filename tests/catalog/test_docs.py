@@ -44,7 +44,8 @@ def test_the_addresses_are_addresses() -> None:
     kinds = [make_engine(settings_of(line.partition(" = ")[2])).dialect.name for line in lines]
     assert kinds == ["sqlite", "mysql", "postgresql"]
     for name in re.findall(r"`((?:mysql|postgresql)\+\w+)`", PAGE):
-        assert make_engine(settings_of(f"{name}://user:word@127.0.0.1/name")).dialect.driver in ("pymysql", "mysqldb", "psycopg")
+        engine = make_engine(settings_of(f"{name}://user:word@127.0.0.1/name"))
+        assert engine.dialect.driver in ("pymysql", "mysqldb", "psycopg")
 
 
 def test_what_is_added_is_named() -> None:

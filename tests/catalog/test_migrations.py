@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import event, text
 
 from fanlight.catalog import Catalog, Viewer, images, make_engine, members, open_catalog, schema
@@ -37,6 +39,15 @@ def database_of_glance(request: pytest.FixtureRequest, glance: Path, tmp_path: P
     maker.manage("db", "sync")
     yield database, maker
     database.drop()
+
+
+def test_the_names_of_the_files_are_the_chain_that_alembic_follows() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    chain = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    assert schema.revisions() == chain[::-1]
+    assert chain[0] == HEAD
 
 
 def test_made_from_nothing(unmade: OpenCatalog, database: Database) -> None:
