@@ -24,11 +24,14 @@ import traceback
 import warnings
 from collections import deque
 from collections.abc import Mapping
+from contextvars import ContextVar
 from pathlib import Path
 
 import msgspec
 
 TEXT, JSON = "text", "json"
+REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The request that this task or thread works for: whatever is logged meanwhile carries it."""
 PENDING_LIMIT = 4 * 1024 * 1024
 """Bytes waiting for a reader that has stopped; more is dropped."""
 PIECE = 4096
@@ -197,7 +200,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = (
             f"{timestamp(record.created)} {record.process} {record.levelname} {record.name} "
-            f"[{one_line(str(getattr(record, 'request_id', None) or '-'))}] {one_line(record.getMessage())}"
+            f"[{one_line(REQUEST_ID.get() or '-')}] {one_line(record.getMessage())}"
         )
         trouble = _traceback(record)
         return redact(line + ("\n    " + trouble.replace("\n", "\n    ") if trouble else ""))
@@ -212,7 +215,7 @@ class JsonFormatter(logging.Formatter):
             "pid": record.process,
             "level": record.levelname,
             "logger": record.name,
-            "request_id": getattr(record, "request_id", None),
+            "request_id": REQUEST_ID.get(),
             "message": redact(record.getMessage()),
         }
         trouble = _traceback(record)

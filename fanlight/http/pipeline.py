@@ -31,6 +31,7 @@ from fanlight.http.call import Answer, Call, Headers
 from fanlight.http.edge import Edge
 from fanlight.http.identity import RequestHead
 from fanlight.http.routes import JSON, REFUSED, STREAMING, Match, Route, Router
+from fanlight.logs import REQUEST_ID
 from fanlight.model import Caller
 
 Scope = MutableMapping[str, Any]
@@ -125,6 +126,7 @@ class Pipeline:
     async def _respond(self, exchange: Exchange, receive: Receive) -> None:
         edge, head = self._edge, exchange.head
         exchange.request_id = name_request(head.get("x-openstack-request-id"), edge.max_request_id_length)
+        REQUEST_ID.set(exchange.request_id)
         if head.method == "OPTIONS":
             exchange.show_id = False
             await exchange.answer(Answer(200, []))
@@ -173,11 +175,10 @@ class Pipeline:
     async def _fail(self, exchange: Exchange, error: Exception) -> None:
         """Answer `error`, or cut the connection where an answer has already begun."""
         fault = faults.answer(error, exchange.head, exchange.doing)
-        place = {"request_id": exchange.request_id}
         if _needs_trace(error, fault.status):
-            LOG.error("%s %s failed", exchange.head.method, exchange.head.path, exc_info=error, extra=place)
+            LOG.error("%s %s failed", exchange.head.method, exchange.head.path, exc_info=error)
         elif fault.status >= 500 and (exchange.answered or not _is_told(error, exchange.doing)):
-            LOG.warning("%s %s: %s", exchange.head.method, exchange.head.path, error, extra=place)
+            LOG.warning("%s %s: %s", exchange.head.method, exchange.head.path, error)
         if exchange.answered:
             # The head said 200: returning without the end of the body makes the server cut the connection,
             # which is the only thing that can still tell the client.

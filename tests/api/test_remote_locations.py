@@ -146,7 +146,8 @@ def test_a_forbidden_host_is_an_unusable_store(guarded: Server, url: str) -> Non
     guarded.wait_for_log(r"(ACCESS.*req-hidden(.|\n)*){2}", since=since)
     lines = [line for line in guarded.log_text(since).splitlines() if " ACCESS " not in line]
     assert len(lines) == 2, lines
-    assert all(re.search(r" WARNING .*cannot be read from store web: The host .* may not be reached", x) for x in lines)
+    told = r" WARNING .* \[req-hidden\] .*cannot be read from store web: The host .* may not be reached"
+    assert all(re.search(told, line) for line in lines)
 
 
 def test_a_forbidden_host_is_passed_by(guarded: Server, odd: str) -> None:

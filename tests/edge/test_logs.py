@@ -10,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from contextvars import copy_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -95,11 +96,16 @@ def test_a_line_cannot_be_forged(tmp_path: Path) -> None:
     assert "\x1b" not in file.read_text()
 
 
+def warn_for(request_id: str) -> None:
+    logs.REQUEST_ID.set(request_id)
+    LOG.warning("careful")
+
+
 def test_the_request_id_is_in_the_line(tmp_path: Path) -> None:
     for style in (logs.TEXT, logs.JSON):
         file = tmp_path / style
         logs.configure(style, file)
-        LOG.warning("careful", extra={"request_id": "req-1"})
+        copy_context().run(warn_for, "req-1")
         LOG.info("quiet")
         lines = file.read_text().splitlines()
         if style == logs.JSON:

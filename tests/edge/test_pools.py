@@ -15,6 +15,7 @@ import pytest
 from fanlight.errors import Busy
 from fanlight.http.body import OVERDRAFT, Budget, Share
 from fanlight.http.pools import Pools
+from fanlight.logs import REQUEST_ID
 
 T = TypeVar("T")
 KIB, MIB = 1024, 1024 * 1024
@@ -38,6 +39,24 @@ def test_results_and_errors_come_back() -> None:
             with pytest.raises(RuntimeError):
                 await pool(fail, StopIteration())
             assert await pool(threading.current_thread) is not threading.main_thread()
+        assert pools.close()
+
+    run(work())
+
+
+def test_a_job_knows_whose_it_is() -> None:
+    """Each pool, one thread, and requests that take turns in it."""
+
+    async def request(pools: Pools, name: str) -> None:
+        REQUEST_ID.set(name)
+        for pool in (pools.metadata, pools.transfer, pools.sending):
+            assert await pool(REQUEST_ID.get) == name
+
+    async def work() -> None:
+        pools = Pools(1, 8, 1)
+        await asyncio.gather(*(request(pools, f"req-{number}") for number in range(8)))
+        assert REQUEST_ID.get() is None
+        assert await pools.metadata(REQUEST_ID.get) is None
         assert pools.close()
 
     run(work())
