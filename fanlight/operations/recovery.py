@@ -20,20 +20,22 @@ def recover(service: Service, lease: Lease) -> None:
     While the store cannot be reached, an image is `queued` all the same, and what must go is owed. Raises StoreError,
     CatalogError.
     """
-    if lease.kind == "upload":
-        try:
-            service.stores.discard_partial(lease.store or "", lease.image_id)
-        except StoreDeleteUnsupported:
-            LOG.warning("what an upload to image %s left in store %s stays there", lease.image_id, lease.store)
-        except StoreError:
-            abandon(service, lease, owing=True)
-            raise
-        abandon(service, lease)
-    elif lease.kind == "discard":
-        service.stores.discard_partial(lease.store or "", lease.image_id)
-        _close(service, lease)
-    else:
+    if lease.kind == "delete":
         delete_object(service, None, lease)
+        _close(service, lease)
+        return
+    upload = lease.kind == "upload"
+    try:
+        service.stores.discard_partial(lease.store or "", lease.image_id)
+    except StoreDeleteUnsupported:
+        LOG.warning("what an upload to image %s left in store %s stays there", lease.image_id, lease.store)
+    except StoreError:
+        if upload:
+            abandon(service, lease, owing=True)
+        raise
+    if upload:
+        abandon(service, lease)
+    else:
         _close(service, lease)
 
 

@@ -24,6 +24,7 @@ from fanlight.errors import (
     ObjectHasSnapshot,
     ObjectInUse,
     RangeNotSatisfiable,
+    StoreDeleteUnsupported,
     StoreError,
     StoreFull,
     StoreTimeout,
@@ -137,7 +138,9 @@ class Cinder(Store):
             self._delete(client, address.volume)
 
     def discard(self, object_id: str) -> None:
-        """Detach and delete the volumes that carry the image's name."""
+        """Detach and delete the volumes of that name. Those of callers only they can: StoreDeleteUnsupported."""
+        if self._account.is_callers:
+            raise StoreDeleteUnsupported("What is left lies in the project of the image's owner.")
         client = self._account.client(None)
         with explained():
             for volume in _named(client, f"image-{object_id}"):

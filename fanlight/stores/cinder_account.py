@@ -52,6 +52,11 @@ class Account:
         self._own: Any = None
         self._auth = self._login() if options["cinder_store_auth_address"] else None
 
+    @property
+    def is_callers(self) -> bool:
+        """Whether there is none of the options, and each caller's volumes are in the caller's project."""
+        return self._auth is None
+
     def client(self, context: Context | None) -> Any:
         """A client to work with. Raises StoreUnreachable, StoreDenied."""
         if self._auth is None:

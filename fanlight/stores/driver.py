@@ -85,6 +85,9 @@ class Added(Struct, frozen=True):
     url: str
     size: int
     metadata: Mapping[str, Any] = {}
+    md5: str | None = None
+    """What the back end says is the MD5 of what it has, in hex, where it says so. It is compared outside: another one
+    than that of the bytes that came fails the upload."""
 
 
 class Opened(Struct):

@@ -135,10 +135,12 @@ class Stores:
         added = store.add(object_id, meter, size, context)
         try:
             meter.finish(added.size)
+            checksum, multihash = [lane.hexdigest() for lane in lanes]
+            if added.md5 not in (None, checksum):
+                raise StoreError("The store has other bytes than were sent.")
         except BaseException:
             store.delete(added.url, context)
             raise
-        checksum, multihash = [lane.hexdigest() for lane in lanes]
         return Stored(
             url=added.url if self._seal is None else self._seal.close(added.url),
             size=added.size,

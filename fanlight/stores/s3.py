@@ -6,13 +6,10 @@ nothing is visible under its name before the last is there. Whatever fails on th
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
-
-from msgspec import Struct
 
 from fanlight.errors import (
     BadStoreConfiguration,
@@ -25,8 +22,10 @@ from fanlight.errors import (
     StoreUnreachable,
 )
 from fanlight.stores.driver import Added, Context, Opened, Source, Store
+from fanlight.stores.s3_address import SCHEMES, Address, is_host, is_name
 from fanlight.stores.s3_errors import TAKEN, explained
-from fanlight.stores.s3_upload import MIB, Part, Upload, next_part, part_size
+from fanlight.stores.s3_upload import MIB, Part, Upload, md5, next_part, part_size, told_md5
+from fanlight.stores.transfer import trust
 
 LOG = logging.getLogger(__name__)
 BLOCK = 4 * MIB
@@ -41,49 +40,10 @@ _AWS = re.compile(r"(?:https?://)?s3[.-]([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/*"
 T = TypeVar("T")
 
 
-class Address(Struct, frozen=True):
-    """Where an object is. The credentials that URLs of old releases carry are forgotten at once."""
-
-    scheme: str
-    host: str
-    bucket: str
-    key: str
-
-    @classmethod
-    def parse(cls, url: str) -> Address:
-        """Read a URL: the last part is the key, the one before the bucket. Raises MalformedLocation."""
-        scheme, separator, rest = url.partition("://")
-        scheme = scheme.lower()
-        if not separator or scheme not in S3.schemes:
-            raise MalformedLocation
-        credentials, at, place = rest.rpartition("@")
-        # Secrets may hold slashes, so the credentials end at the last @.
-        if at and not all(credentials.partition(":")):
-            raise MalformedLocation
-        host, slash, key = place.rpartition("/")
-        host, another, bucket = host.rpartition("/")
-        if not (slash and another and all(host.split("/")) and _is_name(bucket) and _is_name(key) and _is_host(host)):
-            raise MalformedLocation
-        return cls(scheme, host, bucket, key)
-
-    @property
-    def url(self) -> str:
-        """The canonical form."""
-        return f"{self.scheme}://{self.host}/{self.bucket}/{self.key}"
-
-
-def _is_name(text: str) -> bool:
-    return bool(text) and text.isascii() and text.isprintable() and not set(text) & set(" ?#")
-
-
-def _is_host(text: str) -> bool:
-    return _is_name(text) and not text.startswith(":")
-
-
 class S3(Store):
     """One bucket. Endpoint and credentials are always the configuration's, bucket and key the URL's."""
 
-    schemes = ("s3", "s3+http", "s3+https")
+    schemes = SCHEMES
 
     def configure(self) -> None:
         """Read the options and make the client; the server is not asked. Raises BadStoreConfiguration."""
@@ -96,7 +56,7 @@ class S3(Store):
         self._bucket = _required(options, "s3_store_bucket")
         aws = _AWS.fullmatch(host)
         self._region = options.get("s3_store_region_name") or (aws[1] if aws else "")
-        if not _is_host(self._host) or not _is_name(self._bucket) or "/" in self._bucket:
+        if not is_host(self._host) or not is_name(self._bucket) or "/" in self._bucket:
             raise BadStoreConfiguration("s3_store_host and s3_store_bucket must be a host and a name.")
         self._client = self._made(endpoint)
 
@@ -124,7 +84,7 @@ class S3(Store):
 
     def open(self, url: str, offset: int = 0, length: int | None = None, context: Context | None = None) -> Opened:
         """One GET, of a range where one is asked for."""
-        address = Address.parse(url)
+        address = self._address(url)
         place: dict[str, Any] = {"Bucket": address.bucket, "Key": address.key}
         if length == 0:
             return _nothing_of(self._size_of(address), offset, 0)
@@ -148,7 +108,7 @@ class S3(Store):
 
     def get_size(self, url: str, context: Context | None = None) -> int:
         """Size of the object."""
-        return self._size_of(Address.parse(url))
+        return self._size_of(self._address(url))
 
     def check(self) -> str:
         """Whether the bucket can be reached."""
@@ -158,7 +118,7 @@ class S3(Store):
     def owns(self, url: str) -> bool:
         """Whether it is in our bucket at our host, whatever credentials it carries."""
         try:
-            address = Address.parse(url)
+            address = self._address(url)
         except MalformedLocation:
             return False
         return address.bucket == self._bucket and address.host.lower() == self._host.lower()
@@ -171,14 +131,12 @@ class S3(Store):
         base = part_size(self._part, size, 1)
         first = next_part(source, base)
         if not first.data or (first.is_last and len(first.data) < self._threshold):
-            written = self._put(object_id, first)
-        else:
-            written = self._put_parts(object_id, source, size, first)
-        return Added(self._url(object_id), written)
+            return Added(self._url(object_id), len(first.data), md5=self._put(object_id, first))
+        return Added(self._url(object_id), self._put_parts(object_id, source, size, first))
 
     def delete(self, url: str, context: Context | None = None) -> None:
         """Remove the object. S3 does not say whether there was one, so it is looked at first."""
-        address = Address.parse(url)
+        address = self._address(url)
         self._size_of(address)
         self._ask(self._client.delete_object, Bucket=address.bucket, Key=address.key)
 
@@ -195,6 +153,9 @@ class S3(Store):
         """Always known."""
         return self._url(object_id)
 
+    def _address(self, url: str) -> Address:
+        return Address.parse(url).within(self._host, self._bucket)
+
     def _url(self, object_id: str) -> str:
         return Address(self._scheme, self._host, self._bucket, object_id).url
 
@@ -205,18 +166,22 @@ class S3(Store):
             return
         raise ObjectExists
 
-    def _put(self, key: str, part: Part) -> int:
-        def put() -> None:
+    def _put(self, key: str, part: Part) -> str | None:
+        """The MD5 of what is stored then, as far as the server tells."""
+
+        def put() -> str | None:
             with explained(writing=True):
                 try:
-                    self._client.put_object(Bucket=self._bucket, Key=key, Body=part.data, IfNoneMatch="*")
+                    return told_md5(
+                        self._client.put_object(Bucket=self._bucket, Key=key, Body=part.data, IfNoneMatch="*")
+                    )
                 except self._client.exceptions.ClientError as error:
                     # A second try after a lost answer finds what the first has stored.
-                    if not _is_second_try(error) or self._tag_of(key) != _md5(part.data):
+                    if not _is_second_try(error) or self._tag_of(key) != md5(part.data):
                         raise
+                    return None
 
-        self._in_bucket(put)
-        return len(part.data)
+        return self._in_bucket(put)
 
     def _put_parts(self, key: str, source: Source, size: int | None, first: Part) -> int:
         begun = self._in_bucket(
@@ -244,6 +209,8 @@ class S3(Store):
             PartNumber=number,
             Body=data,
         )
+        if told_md5(answer) not in (None, md5(data)):
+            raise StoreError("The S3 server has stored other bytes than were sent.")
         return str(answer["ETag"])
 
     def _complete(self, key: str, upload: str, tags: list[str], written: int) -> None:
@@ -340,7 +307,7 @@ class S3(Store):
                 endpoint_url=endpoint,
                 aws_access_key_id=_required(options, "s3_store_access_key"),
                 aws_secret_access_key=_required(options, "s3_store_secret_key"),
-                verify=options.get("s3_store_cacert") or None,
+                verify=_authorities(options),
                 config=Config(
                     signature_version="s3v4",
                     # TLS protects the body already; without it the signature is what shows a changed byte.
@@ -356,6 +323,14 @@ class S3(Store):
             )
 
 
+def _authorities(options: Mapping[str, Any]) -> str | None:
+    """The CA file, which botocore would look at with the first request only. Raises BadStoreConfiguration."""
+    path = options.get("s3_store_cacert") or None
+    if path:
+        trust(path, False)
+    return path
+
+
 def _required(options: Mapping[str, Any], name: str) -> str:
     value = options.get(name)
     if not value or not isinstance(value, str) or not value.isprintable():
@@ -366,10 +341,6 @@ def _required(options: Mapping[str, Any], name: str) -> str:
 def _is_second_try(error: Any) -> bool:
     answer = error.response
     return answer.get("Error", {}).get("Code") in TAKEN and bool(answer["ResponseMetadata"].get("RetryAttempts"))
-
-
-def _md5(data: bytearray) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _hush() -> None:

@@ -6,23 +6,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from fanlight.errors import (
-    FanlightError,
-    ObjectExists,
-    ObjectNotFound,
-    RangeNotSatisfiable,
-    StoreDenied,
-    StoreError,
-    StoreForbidden,
-    StoreFull,
-    StoreTimeout,
-    StoreUnreachable,
-)
+from fanlight.errors import FanlightError, StoreError, StoreTimeout, StoreUnreachable
+from fanlight.stores.statuses import meaning
 
-_FULL = frozenset({"QuotaExceeded", "EntityTooLarge", "InsufficientCapacity", "XMinioStorageFull"})
-_DENIED = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"})
-_ABSENT = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchUpload", "404"})
 TAKEN = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
+_STATUSES = {
+    **dict.fromkeys(("QuotaExceeded", "EntityTooLarge", "InsufficientCapacity", "XMinioStorageFull"), 507),
+    **dict.fromkeys(("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"), 403),
+    **dict.fromkeys(("NoSuchKey", "NoSuchBucket", "NoSuchUpload", "404"), 404),
+    **dict.fromkeys(TAKEN, 412),
+    "InvalidRange": 416,
+}
+"""The status that a code means; servers do not agree on the one that comes with it."""
 
 
 @contextmanager
@@ -56,17 +51,7 @@ def refusal(answer: Mapping[str, Any], operation: str, writing: bool) -> Fanligh
     """What an error that the server answered means."""
     code = str(answer.get("Error", {}).get("Code", ""))
     status = int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    if code in _FULL or status in (413, 507):
-        return StoreFull()
-    if code in _ABSENT or status == 404:
-        return ObjectNotFound()
-    if code in TAKEN or status == 412:
-        return ObjectExists()
-    if code == "InvalidRange" or status == 416:
-        return RangeNotSatisfiable(size=0)
     # HEAD has no body: a wrong key is a bare 400 on some servers.
-    if code in _DENIED or status in (401, 403) or (operation.startswith("Head") and status == 400):
-        return StoreDenied() if writing else StoreForbidden()
-    if status >= 500:
-        return StoreUnreachable(f"The S3 server failed: {status}.")
-    return StoreError(f"The S3 server refused {operation}: {status} {code}.")
+    known = 403 if operation.startswith("Head") and status == 400 else _STATUSES.get(code, status)
+    error = meaning(known, "the S3 server", writing=writing)
+    return StoreError(f"The S3 server refused {operation}: {status} {code}.") if type(error) is StoreError else error

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 from msgspec import Struct
 
@@ -47,6 +50,21 @@ def next_part(source: Source, size: int) -> Part:
         # Its memory is wanted back.
         del block
     return Part(data, False)
+
+
+def md5(data: bytes | bytearray) -> str:
+    """In hex, as in an ETag."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def told_md5(answer: Mapping[str, Any]) -> str | None:
+    """The MD5 that the answer to a PUT says the server has; None where its ETag is something else.
+
+    It is no MD5 where the server encrypts with a key of KMS or of the client (S3, "PutObject", ETag).
+    """
+    tag = str(answer.get("ETag") or "").strip('"')
+    encrypted = answer.get("ServerSideEncryption", "AES256") != "AES256" or "SSECustomerAlgorithm" in answer
+    return tag if not encrypted and re.fullmatch(r"[0-9a-f]{32}", tag) else None
 
 
 class Upload:

@@ -20,7 +20,7 @@ import select
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 from msgspec import Struct
@@ -130,8 +130,8 @@ class Sheepdog(Store):
         if rest < 0 or (length is not None and length > rest):
             raise RangeNotSatisfiable(size=size)
         wanted = rest if length is None else length
-        reading = _Reading(self, address, offset, wanted)
-        return Opened(wanted, reading.blocks(), reading.close)
+        blocks = self._blocks(address, offset, wanted)
+        return Opened(wanted, blocks, blocks.close)
 
     def get_size(self, url: str, context: Context | None = None) -> int:
         """Size of the VDI."""
@@ -139,7 +139,7 @@ class Sheepdog(Store):
 
     def add(self, object_id: str, source: Source, size: int | None, context: Context | None = None) -> Added:
         """Make the VDI, which fails if its name is taken, and fill it."""
-        address = Address(object_id, self._host, self._port)
+        address = self._place(object_id)
         self.run("create", address, size or 0)
         try:
             written = self._fill(address, source, size) if size is not None else self._grow(address, source)
@@ -157,16 +157,19 @@ class Sheepdog(Store):
 
     def discard(self, object_id: str) -> None:
         """Delete the VDI at the store's own gateway, if there is one."""
-        self._remove(Address(object_id, self._host, self._port))
+        self._remove(self._place(object_id))
 
     def planned_url(self, object_id: str) -> str | None:
         """Always known."""
-        return Address(object_id, self._host, self._port).url
+        return self._place(object_id).url
 
     def check(self) -> str:
         """Ask the gateway for a VDI that nobody has."""
         self.run("list", Address("fanlight-check"))
         return f"the gateway at {self._host} port {self._port} answers"
+
+    def _place(self, object_id: str) -> Address:
+        return Address(object_id, self._host, self._port)
 
     def _size(self, address: Address) -> int:
         size = self._find(address)
@@ -184,14 +187,25 @@ class Sheepdog(Store):
                 return int(words[3])
         return None
 
+    def _blocks(self, address: Address, offset: int, length: int) -> Generator[bytes, None, None]:
+        """The bytes, chunk by chunk. Raises StoreError where the VDI ends early."""
+        end = offset + length
+        while offset < end:
+            stop = min(offset + self._chunk, end)
+            with self.start("read", address, offset, stop - offset) as command:
+                while offset < stop and (block := command.read(min(BLOCK, stop - offset))):
+                    offset += len(block)
+                    yield block
+            if offset < stop:
+                raise StoreError("The stored data ends before its recorded size.")
+
     def _fill(self, address: Address, source: Source, size: int) -> int:
         """Write an object whose size is known, straight from the source, one command for each chunk."""
         place = 0
         rest = memoryview(b"")
         while place < size:
             length = min(self._chunk, size - place)
-            command = self.start("write", address, place, length)
-            try:
+            with self.start("write", address, place, length) as command:
                 while length:
                     if not rest and not (rest := memoryview(source.read(BLOCK))):
                         # The command would fill up with zeros and call it a success.
@@ -200,9 +214,6 @@ class Sheepdog(Store):
                     command.feed(piece)
                     place += len(piece)
                     length -= len(piece)
-                command.end()
-            finally:
-                command.close()
         if rest or source.read(1):
             raise SizeMismatch(f"{size} bytes were announced, more came.")
         return place
@@ -219,12 +230,8 @@ class Sheepdog(Store):
             del block
             if piece and (ended or len(piece) >= GROWTH):
                 self.run("resize", address, place + len(piece))
-                command = self.start("write", address, place, len(piece))
-                try:
+                with self.start("write", address, place, len(piece)) as command:
                     command.feed(memoryview(piece))
-                    command.end()
-                finally:
-                    command.close()
                 place += len(piece)
                 piece = bytearray()
         return place
@@ -244,13 +251,8 @@ class Sheepdog(Store):
 
     def run(self, verb: str, address: Address, *numbers: int) -> bytes:
         """Run a command that needs no input, to its end, and give what it prints. Raises StoreError."""
-        command = self.start(verb, address, *numbers)
-        try:
-            printed = b"".join(iter(lambda: command.read(BLOCK), b""))
-            command.end()
-            return printed
-        finally:
-            command.close()
+        with self.start(verb, address, *numbers) as command:
+            return b"".join(iter(lambda: command.read(BLOCK), b""))
 
     def start(self, verb: str, address: Address, *numbers: int) -> _Command:
         """Start `dog vdi <verb>` for a VDI. Raises StoreError."""
@@ -264,7 +266,8 @@ class Sheepdog(Store):
 
 
 class _Command:
-    """One run of the command. Whoever starts it calls `close`, whatever happens."""
+    """One run of the command. In a `with` block: to its end, which must be a good one. Else call `close`, whatever
+    happens."""
 
     def __init__(self, arguments: list[str]) -> None:
         try:
@@ -277,12 +280,21 @@ class _Command:
             )
         except OSError as error:
             raise StoreUnreachable(f"The command of Sheepdog does not start: {error.strerror}") from error
-        self._stdin, self._stdout, self._stderr = (
-            _opened(pipe) for pipe in (self._process.stdin, self._process.stdout, self._process.stderr)
-        )
+        pipes: Any = self._process
+        self._stdin, self._stdout, self._stderr = pipes.stdin, pipes.stdout, pipes.stderr
         os.set_blocking(self._stdin.fileno(), False)
         self._complaint = b""
         self._complaining = True
+
+    def __enter__(self) -> _Command:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        try:
+            if kind is None:
+                self.end()
+        finally:
+            self.close()
 
     def feed(self, data: memoryview) -> None:
         """Give bytes to its stdin. Raises StoreError when it ends before it has taken them."""
@@ -351,53 +363,10 @@ class _Command:
                 return
 
 
-class _Reading:
-    """Bytes of a VDI on their way out, chunk by chunk."""
-
-    def __init__(self, store: Sheepdog, address: Address, offset: int, length: int) -> None:
-        self._store = store
-        self._address = address
-        self._offset = offset
-        self._left = length
-        self._command: _Command | None = None
-        self._chunk = store._chunk
-
-    def blocks(self) -> Iterator[bytes]:
-        """The bytes. Raises StoreError where the VDI ends early."""
-        while self._left:
-            length = min(self._chunk, self._left)
-            self._command = command = self._store.start("read", self._address, self._offset, length)
-            self._offset += length
-            self._left -= length
-            while length:
-                block = command.read(min(BLOCK, length))
-                if not block:
-                    break
-                length -= len(block)
-                yield block
-            command.end()
-            self.close()
-            if length:
-                raise StoreError("The stored data ends before its recorded size.")
-
-    def close(self) -> None:
-        """End the command that runs."""
-        command, self._command = self._command, None
-        if command is not None:
-            command.close()
-
-
 def _plain(text: str, pattern: re.Pattern[str]) -> str:
     if not pattern.fullmatch(text):
         raise MalformedLocation
     return text
-
-
-def _opened(pipe: Any) -> Any:
-    """A pipe of a process that was asked for."""
-    if pipe is None:
-        raise StoreError("The command of Sheepdog has no pipe.")
-    return pipe
 
 
 def _explain(status: int, complaint: str) -> StoreError:

@@ -35,6 +35,7 @@ from fanlight.stores.swift_objects import delete_all, delete_whole, listing, par
 from fanlight.stores.swift_trusts import trusted
 from fanlight.stores.swift_upload import Blocks, Upload
 from fanlight.stores.swift_wire import Elsewhere, Grant, Link, Session, Wires, swiftclient
+from fanlight.stores.transfer import trust
 
 __all__ = ["Address", "Swift"]
 
@@ -56,6 +57,8 @@ class Swift(Store):
             raise BadStoreConfiguration("swift_store_multi_tenant and swift_store_config_file exclude each other.")
         self.traits = Traits(acls=self._several)
         self._service = Service.of(options)
+        if isinstance(self._service.verify, str) and not os.path.isdir(self._service.verify):
+            trust(self._service.verify, False)  # the libraries look at it with the first request
         self._references = references(options)
         self._reference = options.get("default_swift_reference") or "ref1"
         self._container = options.get("swift_store_container") or "glance"
@@ -115,8 +118,9 @@ class Swift(Store):
             _require_free(link, container, object_id)
             blocks = Blocks(source)
             whole = blocks.known if size is None else size
+            tag: str | None = None
             if whole is not None and whole < self._large:
-                Upload(link, container, object_id, blocks).whole(whole)
+                tag = Upload(link, container, object_id, blocks).whole(whole) or None
             else:
                 self._require_no_parts(link, container, object_id)
                 with self._lasting(link, context) as lasting:
@@ -126,7 +130,7 @@ class Swift(Store):
                 with suppress(StoreError):
                     link.look("delete_container", container)
             raise
-        return Added(self._url(object_id, link.storage()), blocks.count)
+        return Added(self._url(object_id, link.storage()), blocks.count, md5=tag)
 
     def delete(self, url: str, context: Context | None = None) -> None:
         """Remove all segments, then the object; multi-tenant, its container too."""

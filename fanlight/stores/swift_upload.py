@@ -2,10 +2,14 @@
 
 Everything is written with `If-None-Match: *`, which never replaces an object, and carries a mark of its upload: what
 failed may be there nevertheless, because only the answer was lost. It is removed if the mark says that it is ours.
+
+Swift answers the MD5 of what it has stored. That of a whole object is compared by the portable part, which has that of
+the image anyway; segments are summed here.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import tempfile
 import threading
@@ -13,10 +17,18 @@ import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import IO
+from typing import IO, Any
 from urllib.parse import quote
 
-from fanlight.errors import FanlightError, ObjectExists, ObjectNotFound, SizeMismatch, StoreTimeout, StoreUnreachable
+from fanlight.errors import (
+    FanlightError,
+    ObjectExists,
+    ObjectNotFound,
+    SizeMismatch,
+    StoreError,
+    StoreTimeout,
+    StoreUnreachable,
+)
 from fanlight.stores.driver import Source
 from fanlight.stores.swift_wire import Link
 
@@ -78,10 +90,11 @@ class Blocks:
 
 
 class Streamed:
-    """The next bytes of a source as the body of a PUT: `size` of them, or at most `most`."""
+    """The next bytes of a source as the body of a PUT: `size` of them, or at most `most`. `sum`: is fed with them."""
 
-    def __init__(self, blocks: Blocks, most: int, size: int | None) -> None:
+    def __init__(self, blocks: Blocks, most: int, size: int | None, sum: Any = None) -> None:
         self._blocks, self._left, self._exact = blocks, most if size is None else size, size is not None
+        self.sum = sum
         self._piece = memoryview(b"")
         self.fresh = True
         self.failure: BaseException | None = None
@@ -101,6 +114,8 @@ class Streamed:
             self.failure = error
             raise
         self._left -= len(self._piece)
+        if self.sum is not None:
+            self.sum.update(self._piece)
         if self._exact and not self._piece and self._left:
             self.failure = SizeMismatch("The data is shorter than announced.")
             raise self.failure
@@ -124,13 +139,16 @@ class Spooled:
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - open until it is stored
         self.failure: BaseException | None = None
         self.size = 0
+        self.sum: Any = _md5()
         try:
             while self.size < most and not blocks.ended:
                 piece = blocks.take(min(most - self.size, BLOCK))
                 self._file.write(piece)
+                self.sum.update(piece)
                 self.size += len(piece)
                 piece.release()
                 blocks.fill()
+            self._file.seek(0)
         except BaseException:
             self._file.close()
             raise
@@ -156,11 +174,11 @@ class Upload:
         self._mark = uuid.uuid4().hex
         self._started: list[str] = []
 
-    def whole(self, size: int) -> None:
-        """As one object. Raises StoreError, and what the source does; then nothing of it stays."""
+    def whole(self, size: int) -> str:
+        """As one object; its ETag. Raises StoreError, and what the source does; then nothing of it stays."""
         body = Streamed(self._blocks, size, size) if size else b""
         try:
-            self._put(self._name, body, size)
+            return self._put(self._name, body, size)
         except BaseException:
             self._undo()
             raise
@@ -209,8 +227,8 @@ class Upload:
         if self._folder:
             return pool.submit(self._put_spooled, name, Spooled(self._blocks, length, self._folder))
         size = None if left is None else min(left, length)
-        body = Streamed(self._blocks, length, size)
-        job = pool.submit(self._put, name, body, size)
+        body = Streamed(self._blocks, length, size, _md5())
+        job = pool.submit(self._put_segment, name, body, size)
         job.add_done_callback(partial(self._settled, body.sent))
         body.sent.wait()
         if body.failure is not None:
@@ -226,27 +244,35 @@ class Upload:
 
     def _put_spooled(self, name: str, body: Spooled) -> None:
         try:
-            self._put(name, body, body.size)
+            self._put_segment(name, body, body.size)
         finally:
             body.close()
 
+    def _put_segment(self, name: str, body: Streamed | Spooled, size: int | None) -> None:
+        tag = self._put(name, body, size)
+        if tag and tag != body.sum.hexdigest():
+            raise StoreError("Swift has stored other bytes than were sent.")
+
     def _put(
         self, name: str, body: bytes | Streamed | Spooled, size: int | None, more: dict[str, str] | None = None
-    ) -> None:
+    ) -> str:
+        """The ETag of what is stored then."""
         self._started.append(name)
         headers = {"If-None-Match": "*", "Content-Type": "application/octet-stream", MARK: self._mark, **(more or {})}
         try:
-            self._link.put(self._container, name, body, size, headers)
+            return self._link.put(self._container, name, body, size, headers)
         except ObjectExists:
             # A PUT that was repeated meets what the first one has stored.
-            if not self._is_ours(name):
+            found = self._ours(name)
+            if found is None:
                 raise
+            return found.get("etag", "").strip('"')
 
     def _undo(self) -> None:
         """Remove what is there and ours, the manifest first."""
         for name in sorted(self._started, key=len):
             try:
-                if self._is_ours(name):
+                if self._ours(name) is not None:
                     with suppress(ObjectNotFound):
                         self._link.look("delete_object", self._container, name)
             except FanlightError as error:
@@ -254,9 +280,14 @@ class Upload:
                 if isinstance(error, StoreUnreachable | StoreTimeout):
                     return
 
-    def _is_ours(self, name: str) -> bool:
+    def _ours(self, name: str) -> dict[str, str] | None:
+        """The headers of an object, if it is of this upload."""
         try:
-            found = self._link.look("head_object", self._container, name)
+            found: dict[str, str] = self._link.look("head_object", self._container, name)
         except ObjectNotFound:
-            return False
-        return bool(found.get(MARK) == self._mark)
+            return None
+        return found if found.get(MARK) == self._mark else None
+
+
+def _md5() -> Any:
+    return hashlib.md5(usedforsecurity=False)

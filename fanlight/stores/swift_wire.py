@@ -20,15 +20,11 @@ from fanlight.errors import (
     BadStoreConfiguration,
     FanlightError,
     ObjectExists,
-    ObjectNotFound,
-    RangeNotSatisfiable,
-    StoreDenied,
-    StoreError,
     StoreForbidden,
-    StoreFull,
     StoreTimeout,
     StoreUnreachable,
 )
+from fanlight.stores.statuses import PASSING, meaning
 
 CONNECT_SECONDS = 5
 STORE_SECONDS = 60
@@ -43,7 +39,6 @@ IDLE = 8
 """Connections to one server that are kept for later."""
 PAUSES = (0.2, 1.0)
 """Seconds before a request that failed for a passing reason is repeated."""
-_PASSING = frozenset({408, 429, 498, 499, 500, 502, 503, 504})
 _BROKEN = frozenset({408, 499})
 """Statuses after which a connection is in an unknown state."""
 
@@ -256,21 +251,8 @@ def explained(*, writing: bool = False) -> Iterator[None]:
 def explain(error: BaseException, writing: bool = False) -> FanlightError:
     """What an exception of swiftclient, requests or urllib3 means."""
     status = getattr(error, "http_status", None)
-    match status:
-        case 404:
-            return ObjectNotFound()
-        case 401 | 403:
-            return StoreDenied() if writing else StoreForbidden()
-        case 409 | 412:
-            return ObjectExists()
-        case 413 | 507:
-            return StoreFull()
-        case 416:
-            return RangeNotSatisfiable()
-        case int() if status >= 500 or status in _PASSING:
-            return StoreUnreachable(f"The store cannot be used now: Swift answered {status}.")
-        case int():
-            return StoreError(f"The store failed: Swift answered {status}.")
+    if status is not None:
+        return ObjectExists() if status == 409 else meaning(status, "Swift", writing=writing)
     if _is_timeout(error):
         return StoreTimeout()
     if isinstance(error, swiftclient().ClientException):
@@ -301,7 +283,7 @@ def _passes(error: BaseException) -> bool:
     """Whether the same request may go well in a moment. A server that was silent has had its time."""
     status = getattr(error, "http_status", None)
     if status is not None:
-        return status in _PASSING
+        return status in PASSING
     return not _is_timeout(error) and not _is_refused(error)
 
 

@@ -21,10 +21,10 @@ from msgspec import Struct
 
 from fanlight.errors import (
     BadStoreConfiguration,
+    FanlightError,
     MalformedLocation,
     ObjectExists,
     ObjectNotFound,
-    StoreDenied,
     StoreError,
     StoreForbidden,
     StoreFull,
@@ -32,6 +32,7 @@ from fanlight.errors import (
     StoreUnreachable,
 )
 from fanlight.stores.driver import Added, Context, Opened, Source, Store
+from fanlight.stores.statuses import meaning
 from fanlight.stores.transfer import Answer, ask, explained, failure, nothing, opened, range_header, trust
 from fanlight.stores.vcenter import PORT, Account, Datastore, VCenter, file_name
 
@@ -69,17 +70,17 @@ class Address(Struct, frozen=True):
             query = parse_qs(parts.query, strict_parsing=True)
         except ValueError:
             raise MalformedLocation from None
-        (datastore, *more), (datacenter, *other) = query.get("dsName") or [""], query.get("dcPath") or [""]
+        datastores, datacenters = query.pop("dsName", []), query.pop("dcPath", [])
         folder, _, name = unquote(parts.path).removeprefix(ROOT).rpartition("/")
         steps = [*folder.split("/"), name]
         if _UNSAFE.search(url) or parts.scheme != "vsphere" or not host or port or "@" in parts.netloc:
             raise MalformedLocation
-        if not parts.path.startswith(ROOT) or not datastore or not datacenter or more or other or set(query) - _QUERY:
+        if not parts.path.startswith(ROOT) or query or len(datastores) != 1 or len(datacenters) != 1:
             raise MalformedLocation
         # No step may lead elsewhere, and none may be empty: a folder must never be taken for an object.
         if any(step in ("", ".", "..") or any(ord(each) < 32 for each in step) for step in steps):
             raise MalformedLocation
-        return cls(host, folder, name, datastore, datacenter)
+        return cls(host, folder, name, *datastores, *datacenters)
 
     @property
     def url(self) -> str:
@@ -103,9 +104,6 @@ class Address(Struct, frozen=True):
         return file_name(self.datastore, self.path)
 
 
-_QUERY = {"dsName", "dcPath"}
-
-
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
@@ -122,7 +120,8 @@ class Vmware(Store):
         except ImportError as error:
             raise BadStoreConfiguration("pyvmomi is missing: pip install 'fanlight[vmware]'") from error
         options = self.options
-        host, user, password = (str(options.get(f"vmware_server_{name}") or "") for name in _ACCOUNT)
+        account = ("host", "username", "password")
+        host, user, password = (str(options.get(f"vmware_server_{name}") or "") for name in account)
         if not host or not user or not password or "\0" in host:
             raise BadStoreConfiguration("vmware_server_host, _username and _password must be set.")
         self._host = host.strip("[]").lower()
@@ -381,15 +380,11 @@ def _status(connection: HTTPSConnection) -> int:
     return answer.status
 
 
-def _refusal(status: int) -> StoreError:
+def _refusal(status: int) -> FanlightError:
     """What the status of an upload means that did not go well."""
     if status == 401:
         return StoreUnreachable("The session with vCenter ended before the upload.")
-    kind = {403: StoreDenied, 409: ObjectExists, 413: StoreFull, 507: StoreFull}.get(status, StoreError)
-    return kind(f"vCenter answered the upload with status {status}.")
-
-
-_ACCOUNT = ("host", "username", "password")
+    return ObjectExists() if status == 409 else meaning(status, "vCenter", writing=True)
 
 
 def _datastores(texts: Any) -> list[Datastore]:

@@ -294,7 +294,8 @@ def test_server_that_comes_back(server: Server) -> None:
     """The store is made while nobody is there; nothing is needed when somebody is."""
     port = server.server_address[1]
     server.cut()
-    store = configured(mongodb_store_uri=f"mongodb://127.0.0.1:{port}/images?serverSelectionTimeoutMS=300")
+    # pymongo asks a server that was away every half second at most.
+    store = configured(mongodb_store_uri=f"mongodb://127.0.0.1:{port}/images?serverSelectionTimeoutMS=2000")
     with pytest.raises(StoreUnreachable):
         store.add("a", Bytes(b"x"), 1)
     with serving(Server(port)):

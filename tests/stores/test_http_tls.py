@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from fanlight.errors import BadStoreConfiguration, StoreUnreachable
 from fanlight.settings.drivers import defaults
 from fanlight.stores.http import Http
 from tests.stores.listening import BODY, Listener
+from tests.stores.relay import certificate_in, serving
 
 HERE = {"http_allowed_hosts": ["127.0.0.0/8"], "http_connect_timeout": 10}
 
@@ -34,18 +33,11 @@ def read(store: Http, url: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 that is its own CA; the key beside it."""
-    folder = tmp_path_factory.mktemp("tls")
-    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=here"]
-    words += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(folder / "key.pem")]
-    subprocess.run([*words, "-out", str(folder / "cert.pem")], check=True, capture_output=True, timeout=60)
-    return folder / "cert.pem"
+    return certificate_in(tmp_path_factory.mktemp("tls"))
 
 
 def served(certificate: Path, host: str) -> Listener:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, certificate.with_name("key.pem"))
-    return Listener(host, context)
+    return Listener(host, serving(certificate))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
 import subprocess
 import sys
 import threading
@@ -21,8 +21,8 @@ from fanlight.errors import (
     StoreUnreachable,
 )
 from fanlight.stores.rbd import Address
-from tests.bed.databases import needed
 from tests.stores.ceph import Pool, administrator, cloned, rbd
+from tests.stores.glances import glance_store
 from tests.stores.place import STORE, Bytes, new_id, open_one, pattern
 
 pytestmark = pytest.mark.services
@@ -271,50 +271,17 @@ def test_pool_that_became_full(tmp_path: Path) -> None:
 # -- Glance's own driver
 
 
-GLANCE = """
-import io, sys
-from oslo_config import cfg
-import glance_store
-conf = cfg.ConfigOpts()
-glance_store.register_opts(conf)
-conf([])
-options = {options!r}
-for name, value in options.items():
-    conf.set_override(name, value, "glance_store")
-conf.set_override("stores", ["rbd"], "glance_store")
-conf.set_override("default_store", "rbd", "glance_store")
-glance_store.create_stores(conf)
-out = sys.stdout.buffer
-if {url!r}:
-    blocks, size = glance_store.get_from_backend({url!r})
-    out.write(b"".join(blocks))
-else:
-    data = io.BytesIO(sys.stdin.buffer.read())
-    store = glance_store.get_store_from_scheme("rbd")
-    url = glance_store.store_add_to_backend_with_multihash({name!r}, data, {size}, "sha512", store)[0]
-    out.write(url.encode())
-"""
-
-
-def glance(pool: Pool, url: str = "", name: str = "", size: int = 0, data: bytes = b"") -> bytes:
-    program = GLANCE.format(options=pool.options(), url=url, name=name, size=size)
-    python = os.path.join(needed("FANLIGHT_TEST_GLANCE"), "bin", "python")
-    done = subprocess.run([python, "-c", program], input=data, capture_output=True, timeout=100)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout
-
-
 def test_glance_reads_what_we_write(pool: Pool) -> None:
     store, data = Kept(pool), pattern(9 * MIB + 5)
     url = store.put(data)
-    assert glance(pool, url) == data
+    assert glance_store("rbd", pool.options(), ["read", url]) == [hashlib.sha512(data).hexdigest()]
     store.driver.delete(url)
 
 
 @pytest.mark.parametrize("known", [True, False])
 def test_we_read_and_delete_what_glance_writes(pool: Pool, known: bool) -> None:
     store, data = Kept(pool), pattern(9 * MIB + 5)
-    url = glance(pool, name=new_id(), size=len(data) if known else 0, data=data).decode()
+    [url] = glance_store("rbd", pool.options(), ["add", new_id(), data, len(data) if known else None])
     assert store.driver.owns(url)
     assert store.driver.get_size(url) == len(data)
     assert store.read(url) == data

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import os
 import socket
-import subprocess
-import sysconfig
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +15,7 @@ import pytest
 
 from fanlight.errors import BadStoreConfiguration, ObjectExists
 from fanlight.stores.s3 import S3
-from tests.bed.databases import needed
+from tests.stores.glances import glance_store
 from tests.stores.place import STORE, Bytes, new_id, pattern
 from tests.stores.s3_servers import Bucket, gateway, swift
 
@@ -194,47 +192,14 @@ def test_log_of_the_library_shows_neither_secrets_nor_images(bucket: Bucket, cap
 
 # -- Glance's own driver
 
-GLANCE = """
-import io, sys
-sys.path.append({libraries!r})  # boto3, which Glance's environment does not have
-from oslo_config import cfg
-import glance_store
-conf = cfg.ConfigOpts()
-glance_store.register_opts(conf)
-conf([])
-for name, value in {options!r}.items():
-    conf.set_override(name, value, "glance_store")
-conf.set_override("stores", ["s3"], "glance_store")
-conf.set_override("default_store", "s3", "glance_store")
-glance_store.create_stores(conf)
-out = sys.stdout.buffer
-if {url!r}:
-    blocks, size = glance_store.get_from_backend({url!r})
-    out.write(b"".join(blocks))
-else:
-    data = io.BytesIO(sys.stdin.buffer.read())
-    store = glance_store.get_store_from_scheme("s3")
-    url = glance_store.store_add_to_backend_with_multihash({name!r}, data, {size}, "sha512", store)[0]
-    out.write(url.encode())
-"""
-
-
-def glance(options: dict[str, Any], url: str = "", name: str = "", data: bytes = b"") -> bytes:
-    libraries = sysconfig.get_path("purelib")
-    program = GLANCE.format(options=options, url=url, name=name, size=len(data), libraries=libraries)
-    python = os.path.join(needed("FANLIGHT_TEST_GLANCE"), "bin", "python")
-    done = subprocess.run([python, "-c", program], input=data, capture_output=True, timeout=100)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout
-
 
 @pytest.mark.parametrize("size", [1000, 11 * MIB])
 def test_glance_and_we_read_each_other(bucket: Bucket, size: int) -> None:
     options, data = {**bucket.options(), **SMALL}, pattern(size)
     store = opened(options)
     ours = store.add(new_id(), Bytes(data), size).url
-    assert glance(options, ours) == data
-    theirs = glance(options, name=new_id(), data=data).decode()
+    found, theirs = glance_store("s3", options, ["read", ours], ["add", new_id(), data, size])
+    assert found == hashlib.sha512(data).hexdigest()
     assert store.owns(theirs)
     assert store.get_size(theirs) == size
     assert read(store, theirs) == data

@@ -22,7 +22,7 @@ from fanlight.errors import (
     StoreUnreachable,
 )
 from fanlight.model import Location
-from fanlight.stores import driver_of, swift_download
+from fanlight.stores import driver_of, swift_download, swift_wire
 from fanlight.stores.driver import Store
 from fanlight.stores.swift import Swift
 from fanlight.stores.swift_wire import Grant, Session
@@ -352,6 +352,18 @@ def test_uploads_that_break(container: bed.Container, tmp_path: Path, buffered: 
             assert wire.cuts == 1
             assert container.names() == []
             assert list(tmp_path.iterdir()) == []
+
+
+def test_segments_on_disk_are_sent_at_once(
+    container: bed.Container, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the first request for each: no repetition has to make up for it."""
+    monkeypatch.setattr(swift_wire, "PAUSES", ())
+    store = driver(own(container, swift_buffer_on_upload=True, swift_upload_buffer_dir=str(tmp_path)))
+    data = pattern(2 * SEGMENT + 1)
+    url = store.add("image", Bytes(data), None).url
+    assert read(store, url) == data
+    store.delete(url)
 
 
 # -- accounts of owners

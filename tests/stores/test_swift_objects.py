@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import subprocess
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from fanlight.model import Location
 from fanlight.stores import Stores, swift_objects
 from tests.bed.databases import needed
 from tests.stores import swift_bed as bed
+from tests.stores.glances import glance_store
 from tests.stores.place import STORE, Bytes, new_id, open_one, pattern
 
 pytestmark = pytest.mark.services
@@ -160,56 +160,26 @@ def test_segments_beyond_one_listing(container: bed.Container, monkeypatch: pyte
     assert container.names() == ["dlo-of-another"]
 
 
-def glance_store(tmp_path: Path, user: bed.User, container: bed.Container, *tasks: Any) -> list[Any]:
-    """Let glance_store do these tasks."""
-    path = tmp_path / "glance_store.conf"
-    settings = {
-        "stores": "swift",
-        "default_store": "swift",
-        "swift_store_auth_address": needed("FANLIGHT_TEST_KEYSTONE"),
-        "swift_store_user": f"{user.project}:{user.name}",
-        "swift_store_key": user.password,
-        "swift_store_container": container.name,
-        "swift_store_large_object_size": 1,
-        "swift_store_large_object_chunk_size": 1,
-    }
-    path.write_text("[glance_store]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items()))
-    done = subprocess.run(
-        [needed("FANLIGHT_TEST_SWIFT_PYTHON"), "-W", "ignore", str(Path(__file__).with_name("glance_store_swift.py"))],
-        input=json.dumps([str(path), tasks]),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
-    assert done.returncode == 0, done.stderr
-    answers: list[Any] = json.loads(done.stdout)
-    return answers
-
-
-def test_glance_store_reads_ours_and_we_read_theirs(tmp_path: Path) -> None:
+def test_glance_store_reads_ours_and_we_read_theirs() -> None:
     with bed.User.made(hard="") as user, bed.Container.made(user.client()) as container:
-        stores = open_one(
-            "swift",
-            bed.small(
-                {
-                    "swift_store_auth_address": needed("FANLIGHT_TEST_KEYSTONE"),
-                    "swift_store_user": f"{user.project}:{user.name}",
-                    "swift_store_key": user.password,
-                    "swift_store_container": container.name,
-                }
-            ),
+        options = bed.small(
+            {
+                "swift_store_auth_address": needed("FANLIGHT_TEST_KEYSTONE"),
+                "swift_store_user": f"{user.project}:{user.name}",
+                "swift_store_key": user.password,
+                "swift_store_container": container.name,
+            }
         )
+        stores = open_one("swift", options)
         small, large = pattern(1000), pattern(2 * SEGMENT + 7)
         ours = [put(stores, small), put(stores, large), put(stores, large, known=False)]
         ids = [new_id() for _ in range(2)]
         answers = glance_store(
-            tmp_path,
-            user,
-            container,
+            "swift",
+            options,
             *(["read", one.url] for one in ours),
-            ["add", ids[0], len(small), small.hex()],
-            ["add", ids[1], None, large.hex()],
+            ["add", ids[0], small, len(small)],
+            ["add", ids[1], large, None],
             *(["delete", one.url] for one in ours),
         )
         assert answers[:3] == [hashlib.sha512(data).hexdigest() for data in (small, large, large)]
