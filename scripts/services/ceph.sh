@@ -119,7 +119,8 @@ ceph_made() {
 }
 
 # ceph_configured FSID MON-PORT PORT: daemons take their ports from PORT on. One copy of everything, and no warnings
-# about it; paxos_propose_interval and the small caches are for a machine that does more than this.
+# about it; paxos_propose_interval and the small caches are for a machine that does more than this. The gateway would keep
+# what was deleted for two hours, and fill the store.
 ceph_configured() {
     cat >"$CEPH_CONF" <<END
 [global]
@@ -184,6 +185,9 @@ rgw_enable_usage_log = false
 rgw_run_sync_thread = false
 rgw_enable_lc_threads = false
 rgw_thread_pool_size = 32
+rgw_gc_obj_min_wait = 5
+rgw_gc_processor_period = 5
+rgw_gc_processor_max_time = 5
 END
 }
 

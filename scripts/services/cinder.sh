@@ -181,7 +181,7 @@ cinder_down() {
     stop scheduler
     stop api
     # What Cinder and os-brick mounted for volumes below our folder.
-    awk '{print $2}' /proc/mounts | grep "^$STATE/" | sort -r | while read -r mount; do umount -l "$mount" || true; done
+    awk -v below="$STATE/" 'index($2, below) == 1 {print $2}' /proc/mounts | sort -r | while read -r mount; do umount -l "$mount" || true; done
     rm -f "/etc/ceph/$(cinder_cluster).client.cinder.keyring"
     ! grep -qs 'A stand-in of the tests' $CINDER_MOUNT || rm -f $CINDER_MOUNT
 }
