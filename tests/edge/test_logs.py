@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator
 from contextvars import copy_context
@@ -173,8 +174,14 @@ def test_a_reader_that_stops_blocks_nobody(monkeypatch: pytest.MonkeyPatch) -> N
     while b"were dropped" not in text:
         text = text[-100:] + os.read(reading, 65536)
         sink.write(b"again\n")
-    os.close(reading)
+    # What is left must go into the pipe: the number of a closed one may soon be another file's.
+    reader = threading.Thread(target=lambda: all(iter(lambda: os.read(reading, 65536), b"")))
+    reader.start()
+    sink.close(10)
     os.close(writing)
+    reader.join(10)
+    assert not reader.is_alive()
+    os.close(reading)
 
 
 def exchange(**changes: Any) -> Any:
