@@ -39,6 +39,8 @@ def identity(project: str, roles: str) -> dict[str, str]:
     }  # fmt: skip
 
 
+BY_NAME = "/v2/images?sort_key=name&sort_dir=asc"
+"""What python-glanceclient asks for, where its user names no order."""
 ADMIN = identity("0" * 32, "admin,manager,member,reader")
 MEMBER = identity(data.MEMBER_PROJECT, "member,reader")
 QUEUED = (
@@ -131,13 +133,17 @@ def show(session: Session, headers: Mapping[str, str] = ADMIN, case: str = "show
 
 
 def listing(
-    session: Session, headers: Mapping[str, str] = ADMIN, case: str = "list", clients: int = CONNECTIONS
+    session: Session,
+    headers: Mapping[str, str] = ADMIN,
+    case: str = "list",
+    clients: int = CONNECTIONS,
+    path: str = "/v2/images",
 ) -> None:
     """GET the first page of 25."""
-    answer = session.client(headers).call("GET", "/v2/images")
+    answer = session.client(headers).call("GET", path)
     images = json.loads(answer.body)["images"] if answer.status == 200 else []
     check(len(images) == 25, f"{session.contender} lists 25 images (it said {answer.status}: {answer.body[:200]!r})")
-    session.spell(case, Order("GET", ["/v2/images"], headers, clients=clients))
+    session.spell(case, Order("GET", [path], headers, clients=clients))
 
 
 def create(session: Session, case: str = "create", clients: int = CONNECTIONS) -> None:

@@ -97,6 +97,7 @@ class Run:
         with self.started_server(contender, database) as server:
             session = self.session("sqlite", contender, server, database)
             cases.listing(session, case="list 100k")
+            cases.listing(session, case="list 100k by name", path=cases.BY_NAME)
             if contender != GLANCE:
                 cases.listing(session, MEMBER, "list member 100k")
         if contender == GLANCE:

@@ -51,9 +51,13 @@ _MYSQL_CONFLICTS = frozenset({1205, 1213, 1020})
 _MYSQL_LOST = frozenset({2002, 2003, 2006, 2013, 2055, 1927})
 _MYSQL_REFUSED = frozenset({1040, 1047, 1053, 1203, 1290, 1836})
 """Too many connections, a Galera node without quorum, shutting down, or read-only: another connection may be better."""
-_MYSQL_PLANS = "SET SESSION optimizer_switch = CONCAT('index_merge_intersection=off' /*M! , ',exists_to_in=off' */)"
+_MYSQL_PLANS = (
+    "SET SESSION optimizer_switch = CONCAT('index_merge_intersection=off' /*M! , ',exists_to_in=off' */), "
+    "eq_range_index_dive_limit = 10"
+)
 """Left alone, MariaDB and MySQL find a page of a list by intersecting the indexes of `deleted` and `os_hidden`, and
-MariaDB by gathering all images with a tag: both read and sort all there are. The second part is MariaDB's alone."""
+MariaDB by gathering all images with a tag: both read and sort all there are. The second part is MariaDB's alone. And
+for the properties, tags and locations of a page they would look up each of its ids twice more, only to count."""
 _POSTGRES_CONFLICTS = frozenset({"40001", "40P01", "55P03"})
 _POSTGRES_REFUSED = frozenset({"53300", "25006"})
 """Too many connections, or read-only. 57P and 08 (shutting down, connection) are looked at by their beginning."""

@@ -5,6 +5,9 @@ OR, a database reads all of them and sorts; so each set is a branch of its own t
 asked for and stops after a page, and the page is the first of the branches' pages. The next page begins after
 a row (`marker`), not after a number of rows.
 
+In the order of names each branch is two: images without a name stand where the empty name stands, and an index has them
+elsewhere.
+
 A walk is long where few images fulfil what is asked, as of those with a name or a tag. So `narrow` finds out first
 whether they are few: then the page is made of those alone.
 """
@@ -166,19 +169,35 @@ class _Shape(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _statement(shape: _Shape) -> Select[Any]:
-    pages = []
-    for branch in shape.branches:
-        columns = _source(branch, shape).c
-        member: ColumnElement[Any] = _PROJECT if branch == "shared with me" else literal_column("NULL")
-        shown = [columns[column.name] for column in COLUMNS]
-        page = select(*shown, member.label("member")).where(*_conditions(columns, shape), _condition(columns, branch))
-        order = [_ordered(columns, key, direction) for key, direction in shape.sort]
-        pages.append(page.order_by(*order).limit(bindparam("most")))
+    pages = [_page(branch, named, shape) for branch in shape.branches for named in _sections(branch, shape)]
     if len(pages) == 1:
         return pages[0]
     whole = union_all(*(page.subquery().select() for page in pages)).subquery()
-    merged = [_ordered(whole.c, key, direction) for key, direction in shape.sort]
+    merged = [_ordered(key, direction) for key, direction in _keys(whole.c, shape.sort)]
     return whole.select().order_by(*merged).limit(bindparam("most"))
+
+
+def _sections(branch: str, shape: _Shape) -> tuple[bool | None, ...]:
+    """What a branch is asked for one by one: see `_page`. No index is walked where the images are known before."""
+    if shape.sort[0][0] != "name" or shape.few or branch == "shared with me":
+        return (None,)
+    return True, False
+
+
+def _page(branch: str, named: bool | None, shape: _Shape) -> Select[Any]:
+    """A page of one branch; `named`: of the images that have a name, of those that have none, or None for all."""
+    columns = _source(branch, shape).c
+    member: ColumnElement[Any] = _PROJECT if branch == "shared with me" else literal_column("NULL")
+    shown = [columns[column.name] for column in COLUMNS]
+    page = select(*shown, member.label("member")).where(*_conditions(columns, shape), _condition(columns, branch))
+    keys = _keys(columns, shape.sort)
+    if named is not None:
+        page = page.where(columns.name.is_not(None) if named else columns.name.is_(None))
+        keys[0] = (columns.name if named else literal_column("''", String()), shape.sort[0][1])
+    if shape.after_marker:
+        page = page.where(_after(keys, shape.sort))
+    order = [_ordered(key, direction) for key, direction in (keys[1:] if named is False else keys)]
+    return page.order_by(*order).limit(bindparam("most"))
 
 
 def _source(branch: str, shape: _Shape) -> FromClause:
@@ -217,8 +236,6 @@ def _conditions(columns: Any, shape: _Shape) -> list[ColumnElement[bool]]:
     for number in range(shape.properties):
         carried = select(properties.image_id).where(properties.image_id == columns.id, _valued(number))
         found.append(carried.exists())
-    if shape.after_marker:
-        found.append(_after(columns, shape.sort))
     return found
 
 
@@ -235,30 +252,34 @@ def _valued(number: int) -> ColumnElement[bool]:
     )
 
 
-def _key(columns: Any, name: str) -> ColumnElement[Any]:
-    return func.coalesce(columns[name], _EMPTY[name]) if name in _EMPTY else columns[name]
+_Keys = list[tuple[ColumnElement[Any], str]]
+"""What is sorted by, and in which direction: asc or desc."""
 
 
-def _ordered(columns: Any, name: str, direction: str) -> ColumnElement[Any]:
-    key = _key(columns, name)
+def _keys(columns: Any, sort: tuple[tuple[str, str], ...]) -> _Keys:
+    return [
+        (func.coalesce(columns[name], _EMPTY[name]) if name in _EMPTY else columns[name], direction)
+        for name, direction in sort
+    ]
+
+
+def _ordered(key: ColumnElement[Any], direction: str) -> ColumnElement[Any]:
     return key.asc() if direction == "asc" else key.desc()
 
 
-def _after(columns: Any, sort: tuple[tuple[str, str], ...]) -> ColumnElement[bool]:
+def _after(keys: _Keys, sort: tuple[tuple[str, str], ...]) -> ColumnElement[bool]:
     """Rows that come after the marker: a later first key, or the same and a later second key, and so on.
 
     The first key's own bound stands there once more by itself: no database finds it inside the OR.
     """
+    values = [bindparam(f"after_{number}", type_=images.c[name].type) for number, (name, _) in enumerate(sort)]
     alternatives = []
     equal: list[ColumnElement[bool]] = []
-    for number, (name, direction) in enumerate(sort):
-        key = _key(columns, name)
-        value = bindparam(f"after_{number}", type_=images.c[name].type)
+    for (key, direction), value in zip(keys, values, strict=True):
         alternatives.append(and_(*equal, key > value if direction == "asc" else key < value))
         equal.append(key == value)
-    first = _key(columns, sort[0][0])
-    bound = bindparam("after_0", type_=images.c[sort[0][0]].type)
-    return and_(first >= bound if sort[0][1] == "asc" else first <= bound, or_(*alternatives))
+    first, direction = keys[0]
+    return and_(first >= values[0] if direction == "asc" else first <= values[0], or_(*alternatives))
 
 
 def _marker_values(connection: Connection, query: ImageQuery, viewer: Viewer) -> dict[str, Any]:

@@ -328,13 +328,21 @@ LIST_INDEXES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("fanlight_images_listed", "images", ("deleted", "os_hidden", "created_at", "id")),
     ("fanlight_images_by_visibility", "images", ("visibility", "deleted", "os_hidden", "created_at", "id")),
     ("fanlight_images_by_owner", "images", ("owner", "deleted", "os_hidden", "created_at", "id")),
+    ("fanlight_images_listed_by_name", "images", ("deleted", "os_hidden", "name", "created_at", "id")),
+    (
+        "fanlight_images_by_visibility_and_name",
+        "images",
+        ("visibility", "deleted", "os_hidden", "name", "created_at", "id"),
+    ),
+    ("fanlight_images_by_owner_and_name", "images", ("owner", "deleted", "os_hidden", "name", "created_at", "id")),
     ("fanlight_images_by_name", "images", ("name", "deleted")),
-    ("fanlight_image_members_by_member", "image_members", ("member", "deleted", "image_id")),
+    ("fanlight_image_members_by_member", "image_members", ("member", "image_id", "deleted", "status")),
     ("fanlight_image_properties_by_name", "image_properties", ("name", "image_id")),
     ("fanlight_image_tags_by_value", "image_tags", ("value", "image_id")),
 )
 """Name, table, columns. What makes a page of a list cost the same in a small and in a large catalogue: each branch of
-the list query (everything; one visibility; one owner) walks one of these in the order of the default sort."""
+the list query (everything; one visibility; one owner) walks one of these in the order of the API's default sort, or by
+name, which is the default of python-glanceclient."""
 
 GLANCE_HEAD = "2024_1_contract01"
 """What Glance's own `alembic_version` holds in a database of this layout."""
