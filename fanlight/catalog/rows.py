@@ -62,7 +62,8 @@ class Parts(Struct):
     """Properties, tags and locations of one image while they are gathered."""
 
     properties: dict[str, str | None]
-    tags: list[str]
+    tags: dict[int, str]
+    """By the number of the row."""
     locations: list[Location]
 
 
@@ -93,7 +94,7 @@ def image_of(row: Sequence[Any], parts: Parts | None, member: str | None = None)
         created_at=row[16],
         updated_at=row[17] or row[16],
         properties=parts.properties if parts else {},
-        tags=tuple(parts.tags) if parts else (),
+        tags=tuple(parts.tags.values()) if parts else (),
         locations=tuple(parts.locations) if parts else (),
         member=member,
     )
@@ -160,7 +161,7 @@ def record_of(connection: Connection, image_id: str, project_id: str | None) -> 
 
 def whole_of(connection: Connection, image_id: str, project_id: str | None, *, lock: bool = False) -> tuple[Any, Parts]:
     """The same with its parts: one statement, or two with `lock`, which holds the row to the end of the transaction."""
-    parts = Parts({}, [], [])
+    parts = Parts({}, {}, [])
     parameters = {"image_id": image_id, "project": project_id}
     if lock:
         record = connection.execute(_LOCKED, parameters).first()
@@ -180,7 +181,7 @@ def whole_of(connection: Connection, image_id: str, project_id: str | None, *, l
 
 def parts_of_many(connection: Connection, ids: Iterable[str]) -> dict[str, Parts]:
     """Properties, tags and active locations of many images: one statement."""
-    found = {image_id: Parts({}, [], []) for image_id in ids}
+    found = {image_id: Parts({}, {}, []) for image_id in ids}
     if found:
         _gather(found, connection.execute(_PARTS_OF_MANY, {"ids": list(found)}).all())
     return found
@@ -193,12 +194,14 @@ def _gather(found: Mapping[str, Parts], rows: Iterable[Sequence[Any]]) -> None:
         if kind == 1:
             parts.properties[name] = value
         elif kind == 2:
-            parts.tags.append(name)
+            parts.tags[number] = name
         else:
             parts.locations.append(Location(id=number, url=name, metadata=metadata_of(value)))
+    # UNION promises no order, and PostgreSQL changes it with its plans: tags and locations stand as they were added.
     for parts in found.values():
+        if len(parts.tags) > 1:
+            parts.tags = dict(sorted(parts.tags.items()))
         if len(parts.locations) > 1:
-            # UNION promises no order: locations stand in the order in which they were added.
             parts.locations.sort(key=lambda location: location.id or 0)
 
 
