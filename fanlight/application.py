@@ -28,6 +28,7 @@ from fanlight.http.v2.schemas import Schemas
 from fanlight.http.v2.schemas.custom import read_custom_properties
 from fanlight.logs import Log
 from fanlight.operations import recovery
+from fanlight.operations.filtering import UrlFilter
 from fanlight.operations.keeper import Keeper
 from fanlight.operations.policy import open_policy
 from fanlight.operations.service import Service
@@ -60,6 +61,7 @@ def make_service(settings: Settings) -> Service:
         stores=create_stores(settings.stores, settings.api.metadata_encryption_key),
         policy=open_policy(settings.policy),
         keeper=Keeper(catalog, settings.server.lease_seconds),
+        url_filter=UrlFilter(settings.filtering),
     )
 
 
@@ -69,7 +71,7 @@ def make_edge(service: Service, log: Log) -> Edge:
     server = settings.server
     file = settings.api.schema_image_file
     custom = read_custom_properties(Path(file)) if file else None
-    pools = Pools(server.metadata_threads, server.transfer_threads)
+    pools = Pools(server.metadata_threads, server.transfer_threads, store_threads=server.store_threads)
 
     def start() -> None:
         log.start()
@@ -84,6 +86,7 @@ def make_edge(service: Service, log: Log) -> Edge:
         service=service,
         identity=open_identity(settings, service.policy),
         pools=pools,
+        storing=_storing(service),
         budget=Budget(server.transfer_memory),
         access_log=AccessLog(log),
         cors=Cors(settings.cors),
@@ -107,6 +110,16 @@ def make_edge(service: Service, log: Log) -> Edge:
         start=start,
         stop=stop,
     )
+
+
+def _storing(service: Service) -> frozenset[str | None]:
+    """What may wait for a store. A record's change does where it tells stores of readers, or locations may change."""
+    found: set[str | None] = {"delete"}
+    if service.stores.knows_acls:
+        found |= {"location", "sharing"}
+    if service.settings.api.show_multiple_locations:
+        found.add("location")
+    return frozenset(found)
 
 
 def _create_headers(settings: Settings) -> Headers:

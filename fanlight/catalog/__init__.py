@@ -1,7 +1,7 @@
 """The catalogue: what images there are, who may see them, and what is on its way. SQL lives here and only here.
 
-Operations open `Catalog.read()` or `Catalog.write()` and pass the connection to the functions of `images`, `members`
-and `leases`; each of those is one step of a transaction.
+Operations open `Catalog.read()` or `Catalog.write()` and pass the connection to the functions of `images`, `locations`,
+`members` and `leases`; each of those is one step of a transaction.
 """
 
 from __future__ import annotations

@@ -20,15 +20,13 @@ from fanlight.catalog.pages import list_page
 from fanlight.catalog.rows import COLUMNS, LONGEST_ID, Viewer, image_of, now, visible, whole_of
 from fanlight.catalog.tables import image_locations, image_members, image_properties, image_tags, images, live
 from fanlight.errors import Duplicate, ImageNotFound
-from fanlight.model import Image, Location
+from fanlight.model import Image
 
 __all__ = [
-    "add_location",
     "fetch",
     "fetch_any",
     "insert",
     "list_page",
-    "remove_location",
     "restore",
     "save",
     "set_status",
@@ -57,7 +55,6 @@ _LIVE_PARTS = tuple(
 _INSERT = sql_insert(images)
 _INSERT_PROPERTY = sql_insert(image_properties)
 _INSERT_TAG = sql_insert(image_tags)
-_INSERT_LOCATION = sql_insert(image_locations)
 _MOMENT: BindParameter[datetime.datetime] = bindparam("moment")
 _GONE: dict[str, Any] = {"deleted": True, "deleted_at": _MOMENT, "updated_at": _MOMENT}
 _REMOVE_PROPERTY = (
@@ -217,37 +214,6 @@ def restore(connection: Connection, image_id: str, status: str) -> None:
             .values(**values)
         )
     connection.execute(update(images).where(images.c.id == image_id).values(status=status, **back))
-
-
-def add_location(connection: Connection, image_id: str, location: Location) -> Location:
-    """Add one location; returns it with the id of its row."""
-    moment = now()
-    done = connection.execute(
-        _INSERT_LOCATION,
-        {
-            "image_id": image_id,
-            "value": location.url,
-            "meta_data": msgspec.json.encode(location.metadata).decode(),
-            "status": location.status,
-            "created_at": moment,
-            "updated_at": moment,
-            "deleted": False,
-        },
-    )
-    key = done.inserted_primary_key
-    return msgspec.structs.replace(location, id=key[0] if key else None)
-
-
-def remove_location(connection: Connection, image_id: str, location_id: int, status: str = "deleted") -> bool:
-    """Mark one location deleted; whether there was one."""
-    moment = now()
-    locations = image_locations.c
-    done = connection.execute(
-        update(image_locations)
-        .where(locations.id == location_id, locations.image_id == image_id, locations.deleted == false())
-        .values(status=status, deleted=True, deleted_at=moment, updated_at=moment)
-    )
-    return done.rowcount == 1
 
 
 _USAGE = (

@@ -68,9 +68,14 @@ def owe(connection: Connection, token: str, holder: str, until: datetime.datetim
 
 
 def owed(connection: Connection, image_id: str, store: str) -> bool:
-    """Whether remains of an image's upload still lie in a store."""
-    statement = select(_C.token).where(_C.image_id == image_id, _C.store == store, _C.kind == "discard")
+    """Whether something of an image must still go from a store: the remains of an upload, or a removed location."""
+    statement = select(_C.token).where(_C.image_id == image_id, _C.store == store, _C.kind != "upload")
     return connection.execute(statement).first() is not None
+
+
+def named(connection: Connection, url: str) -> bool:
+    """Whether somebody is writing or about to remove an object of exactly this URL."""
+    return connection.execute(select(_C.token).where(_C.url == url)).first() is not None
 
 
 def holders(connection: Connection) -> list[str]:

@@ -23,6 +23,8 @@ class Edge:
     service: Service
     identity: Identity
     pools: Pools
+    storing: frozenset[str | None]
+    """What functions do (`Route.doing`) that may wait for a store, and so have threads of their own."""
     budget: Budget
     access_log: AccessLog
     cors: Cors

@@ -162,8 +162,9 @@ STORE_TABLES: Mapping[str, Mapping[type[BaseException], Fault]] = MappingProxyTy
         },
         "location": {
             errors.ObjectNotFound: Fault(400),
-            errors.StoreForbidden: Fault(500),
         },
+        # Stores are told who may read after that is decided; one that fails is in the log.
+        "sharing": {},
     }
 )
 """What is being done -> error class -> status, where that differs from `TABLE`."""

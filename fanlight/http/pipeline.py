@@ -142,7 +142,8 @@ class Pipeline:
             await self._stream(exchange, match)
             return
         body = await read_body(match.route, receive, edge.max_json_body)
-        await exchange.answer(await edge.pools.metadata(self._handle, exchange, match, body))
+        run = edge.pools.storing if exchange.doing in edge.storing else edge.pools.metadata
+        await exchange.answer(await run(self._handle, exchange, match, body))
 
     def _handle(self, exchange: Exchange, match: Match, body: bytes) -> Answer:
         """In a worker thread: who calls, does the route exist, may it have a body, and the handler itself."""

@@ -1,9 +1,10 @@
 """Worker threads below the event loop: where every synchronous operation of a request runs.
 
-Stands between the pipeline and the operations. Three pools per process, so that one kind of work never starves another:
+Stands between the pipeline and the operations. Four pools per process, so that one kind of work never starves another:
 
-    pools = Pools(metadata_threads=8, transfer_threads=512, sending_threads=32)
+    pools = Pools(metadata_threads=8, transfer_threads=512, sending_threads=32, store_threads=32)
     answer = await pools.metadata(function, *args)   # catalogue work; queues, never refuses
+    answer = await pools.storing(function, *args)    # the same, and a store is asked, which may take minutes
     result = await pools.transfer(function, *args)   # an upload holds its thread to the end; Busy when all are taken
     state = await pools.sending(function, *args)     # one slice of a download; queues, never refuses
     pools.close(seconds)                             # waits for what still runs
@@ -36,17 +37,29 @@ class Pools:
     """The thread pools of one worker process. Made before or inside the loop, used only from that one loop.
 
     `metadata_threads`: at once in catalogue operations. `transfer_threads`: uploads at once, each holding a thread
-    (a waiting one costs some 20 KiB of real memory). `sending_threads`: download slices at once.
+    (a waiting one costs some 20 KiB of real memory). `sending_threads`: download slices at once. `store_threads`:
+    operations at once that ask a store for something and move no body.
     """
 
-    def __init__(self, metadata_threads: int = 8, transfer_threads: int = 512, sending_threads: int = 32) -> None:
+    def __init__(
+        self,
+        metadata_threads: int = 8,
+        transfer_threads: int = 512,
+        sending_threads: int = 32,
+        store_threads: int = 32,
+    ) -> None:
         self._metadata = _Pool("metadata", metadata_threads)
+        self._storing = _Pool("storing", store_threads)
         self._transfer = _Pool("transfer", transfer_threads)
         self._sending = _Pool("sending", sending_threads)
 
     async def metadata(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run `function(*args)` in a metadata thread; returns or raises what it does."""
         return await self._metadata.submit(function, args)  # type: ignore[no-any-return]  # a future of T by construction
+
+    async def storing(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Run `function(*args)`, which may wait for a store, in a thread for that; returns or raises what it does."""
+        return await self._storing.submit(function, args)  # type: ignore[no-any-return]  # a future of T by construction
 
     async def transfer(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run `function(*args)` in a transfer thread. Raises Busy at once when every one is taken."""
@@ -66,7 +79,7 @@ class Pools:
     def close(self, seconds: float = 5.0) -> bool:
         """Let running functions end for at most `seconds` and end idle threads. Whether all have ended."""
         end = time.monotonic() + seconds
-        pools = (self._metadata, self._transfer, self._sending)
+        pools = (self._metadata, self._storing, self._transfer, self._sending)
         for pool in pools:
             pool.stop()
         return all(tuple(pool.join(end) for pool in pools))

@@ -31,7 +31,8 @@ class Route(NamedTuple):
     function: Handler | StreamHandler
     body: str = REFUSED
     doing: str | None = None
-    """What a failing store is failing at, where that matters to the answer (http/faults.py, STORE_TABLES)."""
+    """What a store is asked for, where one is: a failing one is answered by it (http/faults.py, STORE_TABLES), and a
+    slow one keeps only those waiting who ask it (`Edge.storing`)."""
 
 
 ROUTES: tuple[Route, ...] = (
@@ -39,7 +40,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v2/images", images.list_images, IGNORED),
     Route("POST", "/v2/images", images.create, JSON),
     Route("GET", "/v2/images/{image_id}", images.show),
-    Route("PATCH", "/v2/images/{image_id}", images.update, JSON),
+    Route("PATCH", "/v2/images/{image_id}", images.update, JSON, "location"),
     Route("DELETE", "/v2/images/{image_id}", images.delete, doing="delete"),
     Route("GET", "/v2/images/{image_id}/file", data.download, doing="download"),
     Route("PUT", "/v2/images/{image_id}/file", data.upload, STREAM, doing="upload"),
@@ -48,10 +49,10 @@ ROUTES: tuple[Route, ...] = (
     Route("PUT", "/v2/images/{image_id}/tags/{tag}", images.add_tag),
     Route("DELETE", "/v2/images/{image_id}/tags/{tag}", images.remove_tag),
     Route("GET", "/v2/images/{image_id}/members", sharing.list_members),
-    Route("POST", "/v2/images/{image_id}/members", sharing.add, JSON),
+    Route("POST", "/v2/images/{image_id}/members", sharing.add, JSON, "sharing"),
     Route("GET", "/v2/images/{image_id}/members/{member_id}", sharing.show),
     Route("PUT", "/v2/images/{image_id}/members/{member_id}", sharing.set_status, JSON),
-    Route("DELETE", "/v2/images/{image_id}/members/{member_id}", sharing.remove),
+    Route("DELETE", "/v2/images/{image_id}/members/{member_id}", sharing.remove, doing="sharing"),
     Route("GET", "/v2/info/import", discovery_routes.import_methods),
     Route("GET", "/v2/info/stores", discovery_routes.stores),
     Route("GET", "/v2/info/stores/detail", discovery_routes.stores_detail),

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from fanlight.errors import Forbidden, Invalid, PatchConflict
 from fanlight.model import INTERNAL_PREFIX, Caller, Image
+from fanlight.operations.placing import PlaceRules, Places
 
 BASE_FIELDS = frozenset(
     {
@@ -117,15 +118,16 @@ def normalize(name: str, value: Any) -> Any:
     return value
 
 
-def apply(image: Image, operations: Sequence[Operation], caller: Caller) -> Image:
+def apply(image: Image, operations: Sequence[Operation], caller: Caller, rules: PlaceRules | None = None) -> Image:
     """`image` with all `operations` applied in their order; the same object when there are none.
 
-    Raises PatchConflict (add of what exists in the strict dialect; replace or remove of what does not exist) and
-    Forbidden (owner by a non-administrator, formats once data is there, removal of a base field, locations).
+    `rules`: of locations; None where they cannot be changed. Raises PatchConflict (add of what exists in the strict
+    dialect; replace or remove of what does not exist), Forbidden (owner by a non-administrator, formats once data is
+    there, removal of a base field, locations), and of locations what `Places.change` does.
     """
     if not operations:
         return image
-    draft = _Draft(image)
+    draft = _Draft(image, rules)
     for operation in operations:
         draft.apply(operation, caller)
     return draft.image()
@@ -139,15 +141,20 @@ def location_operations(operations: Iterable[Operation]) -> list[Operation]:
 class _Draft:
     """An image while changes are applied to it."""
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, rules: PlaceRules | None) -> None:
         self._before = image
         self._fields: dict[str, Any] = {}
         self._properties = dict(image.properties)
+        self._places = Places(image, rules) if rules else None
 
     def apply(self, operation: Operation, caller: Caller) -> None:
         name = operation.path[0]
         if name == "locations":
-            raise Forbidden("The locations of an image cannot be changed.")
+            if self._places is None:
+                raise Forbidden("The locations of an image cannot be changed here.")
+            place = operation.path[1] if len(operation.path) > 1 else ""
+            self._places.change(operation.op, place, operation.value)
+            return
         require_changeable(name)
         exists = name in BASE_FIELDS or name in self._properties
         if operation.op == "remove":
@@ -162,6 +169,9 @@ class _Draft:
         self._set(name, operation.value)
 
     def image(self) -> Image:
+        if self._places is not None:
+            places = self._places
+            self._fields |= {"status": places.status, "locations": tuple(places.locations), **places.hashes}
         return replace(self._before, properties=self._properties, **self._fields)
 
     def _require_addable(self, name: str, exists: bool, strict: bool) -> None:
@@ -182,6 +192,7 @@ class _Draft:
             _require_storable(name, value)
             self._properties[name] = value
             return
-        if name in FORMAT_FIELDS and self._before.status not in FORMATS_OPEN:
+        status = self._places.status if self._places else self._before.status
+        if name in FORMAT_FIELDS and status not in FORMATS_OPEN:
             raise Forbidden(f"Attribute {name} can be replaced only for a queued image.")
         self._fields[name] = normalize(name, value)

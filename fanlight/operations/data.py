@@ -13,7 +13,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from fanlight.catalog import images, leases, retried
+from fanlight.catalog import images, leases, locations, retried
 from fanlight.errors import (
     CatalogError,
     FanlightError,
@@ -136,7 +136,7 @@ def activate(service: Service, image: Image, lease: Lease, stored: Stored, virtu
             raise Gone
         if quota and images.usage(connection, image.owner) + stored.size > quota:
             raise LimitExceeded("The storage quota of the project is used up.")
-        images.add_location(connection, image.id, Location(url=stored.url, metadata=stored.metadata))
+        locations.add(connection, image.id, Location(url=stored.url, metadata=stored.metadata))
         active = images.set_status(
             connection,
             image.id,

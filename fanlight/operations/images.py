@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fanlight.catalog import images, leases, retried
+from fanlight.catalog import images, leases, locations, retried
 from fanlight.errors import (
     Forbidden,
     Invalid,
@@ -108,8 +108,7 @@ def update(service: Service, caller: Caller, image_id: str, change: Callable[[Im
         if after is before:
             require(service, caller, "get_image", before)
             return before
-        if after.visibility != before.visibility and after.visibility in PUBLISHING:
-            require(service, caller, PUBLISHING[after.visibility], before)
+        require_publishing(service, caller, before, after)
         require_change(service, caller, "modify_image", before)
         check_quotas(service, after, before)
         saved = images.save(connection, before, after)
@@ -118,30 +117,51 @@ def update(service: Service, caller: Caller, image_id: str, change: Callable[[Im
     return saved
 
 
+def require_publishing(service: Service, caller: Caller, before: Image, after: Image) -> None:
+    """Let `caller` pass the publishing rule of a new visibility, if it is one that has such a rule."""
+    if after.visibility != before.visibility and after.visibility in PUBLISHING:
+        require(service, caller, PUBLISHING[after.visibility], before)
+
+
 def delete(service: Service, caller: Caller, image_id: str) -> None:
     """Delete the record, then its bytes. Works in any status; a running upload notices and cleans up.
 
     First transaction: the record goes, and a lease for every object says that it must go. Second: the leases
-    are closed. A store that refuses (in use, snapshot, forbidden, time-out) brings the record back unchanged;
-    a store that cannot be reached does not: its debt is kept and paid later.
+    are closed. A store that refuses (in use, snapshot, forbidden, time-out) brings the record back, with the data that
+    is still there; a store that cannot be reached does not: its debt is kept and paid later.
     """
     require_writer(caller)
     image, debts = _delete_record(service, caller, image_id)
-    refusal: StoreError | None = None
+    payment = pay(service, caller, debts)
+    if payment.refusal is not None:
+        _restore_record(service, image, debts, payment.done)
+        raise payment.refusal
+    settle(service, payment.done)
+
+
+class Payment(Struct, frozen=True):
+    """What became of debts: those that are `done`, and what a store said that refused one; the rest is open."""
+
+    done: list[Lease]
+    refusal: StoreError | None
+
+
+def pay(service: Service, caller: Caller, debts: list[Lease]) -> Payment:
+    """Delete the objects that these leases of ours name. A store that refuses ends it; one that cannot be reached is
+    left to the keeper, with its debt.
+    """
+    done: list[Lease] = []
     for debt in debts:
         try:
             with service.keeper.holding(debt, on_lost=lambda: None):
                 delete_object(service, caller, debt)
         except (ObjectInUse, ObjectHasSnapshot, StoreForbidden, StoreTimeout) as error:
-            refusal = error
-            break
+            return Payment(done, error)
         except StoreError as error:
-            LOG.warning("image %s is deleted, its data in store %s not yet: %s", image_id, debt.store, error)
-            debts = [other for other in debts if other.token != debt.token]
-    if refusal is not None:
-        _restore_record(service, image, debts)
-        raise refusal
-    _close(service, debts)
+            LOG.warning("data of image %s in store %s is not deleted yet: %s", debt.image_id, debt.store, error)
+        else:
+            done.append(debt)
+    return Payment(done, None)
 
 
 @retried
@@ -153,14 +173,15 @@ def _delete_record(service: Service, caller: Caller, image_id: str) -> tuple[Ima
             raise Forbidden(f"Image {image_id} is protected and cannot be deleted.")
         if "deleted" not in TRANSITIONS[image.status]:
             raise Invalid(str(InvalidTransition(image.status, "deleted")))
-        debts = [_debt(service, image_id, location) for location in image.locations]
+        debts = [debt_of(service, image_id, location) for location in image.locations]
         for debt in debts:
             leases.open(connection, debt)
         images.soft_delete(connection, image_id)
         return image, debts
 
 
-def _debt(service: Service, image_id: str, location: Location) -> Lease:
+def debt_of(service: Service, image_id: str, location: Location) -> Lease:
+    """A lease that says that the object of a location must go."""
     return service.keeper.new_lease(
         "delete",
         image_id,
@@ -174,8 +195,12 @@ def _debt(service: Service, image_id: str, location: Location) -> Lease:
 def delete_object(service: Service, caller: Caller | None, debt: Lease) -> None:
     """Remove the object a delete lease names. Absent already, or in no store of ours: nothing left to do.
 
-    `caller`: in whose name; None: the service itself.
+    `caller`: in whose name; None: the service itself. Clients that set locations may have given one object to several
+    images; then it stays until the last of them lets it go.
     """
+    if service.settings.api.show_multiple_locations and _is_held(service, debt):
+        LOG.info("the data of image %s in store %s stays: another location names it", debt.image_id, debt.store)
+        return
     location = Location(url=debt.url or "", metadata=debt.metadata, id=debt.location_id)
     try:
         service.stores.delete(location, caller)
@@ -186,15 +211,24 @@ def delete_object(service: Service, caller: Caller | None, debt: Lease) -> None:
 
 
 @retried
-def _restore_record(service: Service, image: Image, debts: list[Lease]) -> None:
+def _is_held(service: Service, debt: Lease) -> bool:
+    with service.catalog.read() as connection:
+        return locations.is_held(connection, debt.url or "")
+
+
+@retried
+def _restore_record(service: Service, image: Image, debts: list[Lease], done: list[Lease]) -> None:
     with service.catalog.write() as connection:
         images.restore(connection, image.id, image.status)
+        for debt in done:
+            locations.remove(connection, image.id, debt.location_id or 0)
         for debt in debts:
             leases.close(connection, debt.token, debt.holder)
 
 
 @retried
-def _close(service: Service, debts: list[Lease]) -> None:
+def settle(service: Service, debts: list[Lease]) -> None:
+    """Close the leases of debts that are paid."""
     if not debts:
         return
     with service.catalog.write() as connection:

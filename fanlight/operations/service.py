@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fanlight.catalog import Catalog
+from fanlight.operations.filtering import UrlFilter
 from fanlight.operations.keeper import Keeper
 from fanlight.operations.policy import Policy
 from fanlight.settings import Settings
@@ -13,10 +14,11 @@ from fanlight.stores import Stores
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The service below HTTP: settings, catalogue, stores, policy and the keeper of leases."""
+    """The service below HTTP: settings, catalogue, stores, policy, the keeper of leases, and the filter of URLs."""
 
     settings: Settings
     catalog: Catalog
     stores: Stores
     policy: Policy
     keeper: Keeper
+    url_filter: UrlFilter

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from oslo_config import cfg
+from oslo_config import cfg, types
 
 from fanlight.settings.declaring import option
 
@@ -19,6 +19,7 @@ __all__ = [
     "ApiSettings",
     "CorsSettings",
     "DatabaseSettings",
+    "FilteringSettings",
     "FormatSettings",
     "IdentitySettings",
     "LoggingSettings",
@@ -51,6 +52,13 @@ class ServerSettings:
         "fanlight", cfg.BoolOpt, True, "Make and migrate the database at start, like `fanlight db sync`."
     )
     metadata_threads: int = option("fanlight", cfg.IntOpt, 8, "Requests on metadata at once in one worker.", min=1)
+    store_threads: int = option(
+        "fanlight",
+        cfg.IntOpt,
+        32,
+        "Requests at once in one worker that wait for a store and move no data: deletes, changes of locations.",
+        min=1,
+    )
     transfer_threads: int = option("fanlight", cfg.IntOpt, 1024, "Uploads at once in one worker; more get 503.", min=1)
     transfer_memory: int = option(
         "fanlight", cfg.IntOpt, 128 * _MIB, "Bytes of memory for the uploads of one worker.", min=16 * _MIB
@@ -123,7 +131,8 @@ class ApiSettings:
         "DEFAULT",
         cfg.BoolOpt,
         False,
-        "Show all locations of an image. Whoever sees them may be able to reach the data behind the service's back.",
+        "Show all locations of an image, and let clients change them. Whoever sees them may be able to reach the data "
+        "behind the service's back.",
     )
     hashing_algorithm: str = option(
         "DEFAULT",
@@ -181,6 +190,32 @@ class FormatSettings:
     vmdk_allowed_types: tuple[str, ...] = option(
         "image_format", cfg.ListOpt, ["streamOptimized", "monolithicSparse"], "VMDK create types accepted."
     )
+
+
+def _filter(default: list[Any], help_text: str, item: Any = None) -> Any:
+    return option("import_filtering_opts", cfg.ListOpt, default, help_text, bounds=True, item_type=item)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilteringSettings:
+    """Which URLs that clients name the service may ask. Of each pair, the list of what is refused counts only where the
+    list of what is allowed is empty.
+    """
+
+    allowed_schemes: tuple[str, ...] = _filter(["http", "https"], "Schemes of URLs that clients may name; empty: any.")
+    disallowed_schemes: tuple[str, ...] = _filter([], "Schemes that they may not name.")
+    allowed_hosts: tuple[str, ...] = _filter(
+        [],
+        "Host names, addresses or networks that they may name, also where those are this machine or its link; empty: "
+        "any others.",
+    )
+    disallowed_hosts: tuple[str, ...] = _filter(
+        [], "Host names that they may not name. Addresses and networks here are refused in any case."
+    )
+    allowed_ports: tuple[int, ...] = _filter(
+        [80, 443], "Ports that may stand in a URL; empty: any.", types.Integer(min=1, max=65535)
+    )
+    disallowed_ports: tuple[int, ...] = _filter([], "Ports that may not stand in one.", types.Integer(min=1, max=65535))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -381,6 +416,8 @@ class Settings:
     """What clients may do and see."""
     formats: FormatSettings = FormatSettings()
     """Formats of images."""
+    filtering: FilteringSettings = FilteringSettings()
+    """Which URLs that clients name may be asked."""
     database: DatabaseSettings = DatabaseSettings()
     """Where the catalogue is."""
     identity: IdentitySettings = IdentitySettings()

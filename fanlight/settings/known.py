@@ -17,7 +17,7 @@ NOT_HONOURED: dict[str, frozenset[str]] = {
             "enable_v1_registry enable_v2_api enable_v2_registry enable_v3_api enabled_import_methods "
             "executor_thread_pool_size fatal_deprecations http_keepalive http_retries image_cache_dir "
             "image_cache_driver image_cache_invalid_entry_grace_period image_cache_max_size image_cache_sqlite_db "
-            "image_cache_stall_time image_location_quota instance_format instance_uuid_format key_file "
+            "image_cache_stall_time instance_format instance_uuid_format key_file "
             "known_stores location_strategy lock_path log_color log_config_append log_date_format log_format "
             "log_rotate_interval log_rotate_interval_type log_rotation_type logging_context_format_string "
             "logging_debug_format_suffix logging_default_format_string logging_exception_prefix "
@@ -66,9 +66,6 @@ NOT_HONOURED: dict[str, frozenset[str]] = {
     "image_conversion": frozenset("output_format".split()),
     "image_format": frozenset("vmdk_allowed_types".split()),
     "image_import_opts": frozenset("image_import_plugins max_parallel_stores".split()),
-    "import_filtering_opts": frozenset(
-        ("allowed_hosts allowed_ports allowed_schemes disallowed_hosts disallowed_ports disallowed_schemes ").split()
-    ),
     "inject_metadata_properties": frozenset("ignore_user_roles inject".split()),
     "key_manager": frozenset(
         (
@@ -146,7 +143,6 @@ INSTEAD: dict[tuple[str, str], str] = {
     ("DEFAULT", "node_staging_uri"): "there is no import yet",
     ("DEFAULT", "enabled_import_methods"): "there is no import yet",
     ("DEFAULT", "image_cache_dir"): "there is no cache yet",
-    ("DEFAULT", "image_location_quota"): "clients cannot add locations yet",
     ("DEFAULT", "delayed_delete"): "data is deleted at once",
     ("DEFAULT", "owner_is_tenant"): "the owner is always the project",
     ("DEFAULT", "policy_dirs"): "see [oslo_policy]policy_dirs",

@@ -181,7 +181,7 @@ def kind_of(option: cfg.Opt) -> str:
     if isinstance(kind, types.Float):
         return "a number" + _range(kind)
     if isinstance(kind, types.List):
-        return "a list, separated by commas"
+        return "a list in brackets, separated by commas" if kind.bounds else "a list, separated by commas"
     if isinstance(kind, types.Dict):
         return "pairs key:value, separated by commas"
     if isinstance(kind, types.HostAddress):

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from oslo_config import cfg
+from oslo_config import cfg, types
 
 from fanlight.settings.drivers import DRIVER_OPTIONS, NO_EFFECT, STORE_OPTIONS
 from fanlight.settings.known import INSTEAD, NOT_HONOURED
@@ -73,7 +73,7 @@ def config_sample() -> str:
 def _sample_lines(options: Iterable[cfg.Opt]) -> Iterator[str]:
     for option in options:
         yield from textwrap.wrap(f"{option.help} ({kind_of(option)})", 110, initial_indent="# ", subsequent_indent="# ")
-        yield f"#{option.dest} = {_text(option.default)}"
+        yield f"#{option.dest} = {_default(option)}"
         yield ""
 
 
@@ -112,7 +112,7 @@ def _table(group: str, options: Iterable[cfg.Opt], without: frozenset[str] = fro
         if old:
             text += f" Also as {', '.join(old)}."
         kind = kind_of(option) + (", secret" if option.secret else "")
-        yield f"| `{option.dest}` | {_cell(option.default)} | {_escaped(kind)} | {_escaped(text)} |"
+        yield f"| `{option.dest}` | {_cell(option)} | {_escaped(kind)} | {_escaped(text)} |"
     yield ""
 
 
@@ -128,8 +128,14 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _cell(value: Any) -> str:
-    return f"`{_text(value)}`" if value not in (None, "", [], {}) else ""
+def _default(option: cfg.Opt) -> str:
+    """The default as a file would have it; some lists stand in brackets there."""
+    text = _text(option.default)
+    return f"[{text}]" if isinstance(option.type, types.List) and option.type.bounds else text
+
+
+def _cell(option: cfg.Opt) -> str:
+    return f"`{_default(option)}`" if option.default not in (None, "", [], {}) else ""
 
 
 def _escaped(text: str) -> str:

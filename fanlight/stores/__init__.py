@@ -158,7 +158,7 @@ def set_acls(
 
 def get_known_schemes(stores: Stores) -> tuple[str, ...]:
     """The schemes of all URIs that some store takes."""
-    return tuple(dict.fromkeys(scheme for one in stores.ids() for scheme in stores.get(one).schemes))
+    return tuple(sorted(stores.schemes))
 
 
 def _location(stores: Stores, uri: str, backend: str | None) -> Location:

@@ -56,6 +56,14 @@ class Hosts:
             self._require(host, name, ip_address(str(place[0]).partition("%")[0]))
         return [(family, str(place[0])) for family, _, _, _, place in found]
 
+    def names(self, host: str) -> bool:
+        """Whether what is allowed names this host: by its name, or as a network that it is an address of."""
+        try:
+            address = ip_address(host)
+        except ValueError:
+            return _plain(host) in self._allowed_names
+        return host in self._allowed_names or any(address in network for network in self._allowed)
+
     def require_text(self, host: str) -> None:
         """Judge a host that somebody else (a proxy) will resolve, as far as this machine can tell."""
         try:

@@ -166,6 +166,19 @@ class Stores:
         store, url = self._place(location, context)
         return store.get_size(url, context)
 
+    def place(self, url: str, context: Context | None = None) -> tuple[Location, int]:
+        """The location that a plain URL is, as the catalogue keeps it, and the size of the object there in bytes.
+
+        Raises UnknownScheme, ObjectNotFound, StoreError.
+        """
+        store, size = self._search(url, context)
+        return Location(url=url if self._seal is None else self._seal.close(url), metadata={"store": store.id}), size
+
+    @property
+    def schemes(self) -> frozenset[str]:
+        """The schemes of all URLs that some store takes."""
+        return frozenset(scheme for one in self._held.values() for scheme in one.store.schemes)
+
     def delete(self, location: Location, context: Context | None = None) -> None:
         """Remove an object. Raises ObjectNotFound, StoreDeleteUnsupported, and what the driver does."""
         store, url = self._place(location, context)
@@ -224,13 +237,15 @@ class Stores:
             )
         held = self._held.get(location.metadata.get("store", ""))
         if held is None:
-            return self._search(url, context), url
+            return self._search(url, context)[0], url
         return held.store if held.reads else held.readable(), url
 
-    def _search(self, url: str, context: Context | None) -> Store:
-        """Rows from before there were ids have none, and an id may have gone from the configuration: then it is the
-        first store whose URLs look like this one and that has the object. While one of them does not work, nobody can
-        tell: StoreUnreachable.
+    def _search(self, url: str, context: Context | None) -> tuple[Store, int]:
+        """The store that a URL is in when no id tells, and the size of the object.
+
+        Rows from before there were ids have none, an id may have gone from the configuration, and clients give none:
+        then it is the first store whose URLs look like this one and that has the object. While one of them does not
+        work, nobody can tell: StoreUnreachable.
         """
         scheme = url.partition("://")[0]
         failure: StoreError = UnknownScheme()
@@ -240,8 +255,7 @@ class Stores:
             try:
                 store = one.readable()
                 if store.owns(url):
-                    store.get_size(url, context)
-                    return store
+                    return store, store.get_size(url, context)
             except ObjectNotFound as error:
                 failure = failure if isinstance(failure, StoreUnreachable) else error
             except StoreUnreachable as error:

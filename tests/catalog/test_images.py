@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import select, update
 
-from fanlight.catalog import Catalog, Viewer, images, members
+from fanlight.catalog import Catalog, Viewer, images, locations, members
 from fanlight.catalog.rows import now
 from fanlight.catalog.tables import image_locations, image_members, image_properties, image_tags
 from fanlight.catalog.tables import images as image_table
@@ -243,9 +243,9 @@ def with_everything(catalog: Catalog) -> Image:
     image = put(catalog, status="active", size=3, properties={"a": "1", "old": "0"}, tags=("t", "old"))
     change(catalog, image, properties={"a": "1"}, tags=("t",))
     with catalog.write() as connection:
-        images.add_location(connection, image.id, Location(url="file:///one", metadata={"store": "s"}))
-        earlier = images.add_location(connection, image.id, Location(url="file:///earlier"))
-        assert images.remove_location(connection, image.id, earlier.id or 0)
+        locations.add(connection, image.id, Location(url="file:///one", metadata={"store": "s"}))
+        earlier = locations.add(connection, image.id, Location(url="file:///earlier"))
+        assert locations.remove(connection, image.id, earlier.id or 0)
         members.add(connection, image.id, "m")
         members.set_status(connection, image.id, "m", "accepted")
         members.add(connection, image.id, "left")
@@ -289,13 +289,13 @@ def test_locations(catalog: Catalog) -> None:
     with catalog.write() as connection:
         for number in range(3):
             location = Location(url=f"file:///{number}", metadata={"store": "s", "n": [number, "ü"]})
-            wanted.append(images.add_location(connection, image.id, location))
+            wanted.append(locations.add(connection, image.id, location))
     assert all(location.id for location in wanted)
     assert get(catalog, image).locations == tuple(wanted)
     with catalog.write() as connection:
-        assert images.remove_location(connection, image.id, wanted[1].id or 0, "pending_delete")
-        assert not images.remove_location(connection, image.id, wanted[1].id or 0)
-        assert not images.remove_location(connection, "other", wanted[0].id or 0)
+        assert locations.remove(connection, image.id, wanted[1].id or 0, "pending_delete")
+        assert not locations.remove(connection, image.id, wanted[1].id or 0)
+        assert not locations.remove(connection, "other", wanted[0].id or 0)
     assert get(catalog, image).locations == (wanted[0], wanted[2])
 
 
@@ -314,7 +314,7 @@ ODD = [
 def test_metadata_of_old_rows(catalog: Catalog, text: str | None, expected: dict[str, Any]) -> None:
     image = put(catalog)
     with catalog.write() as connection:
-        images.add_location(connection, image.id, Location(url="file:///x"))
+        locations.add(connection, image.id, Location(url="file:///x"))
         connection.execute(update(image_locations).values(meta_data=text))
     assert get(catalog, image).locations[0].metadata == expected
 
@@ -322,16 +322,16 @@ def test_metadata_of_old_rows(catalog: Catalog, text: str | None, expected: dict
 def test_locations_that_are_not_active_are_not_shown(catalog: Catalog) -> None:
     image = put(catalog)
     with catalog.write() as connection:
-        images.add_location(connection, image.id, Location(url="file:///x", status="pending_delete"))
+        locations.add(connection, image.id, Location(url="file:///x", status="pending_delete"))
     assert get(catalog, image).locations == ()
 
 
 def test_usage(catalog: Catalog) -> None:
-    def stored(owner: str, status: str, size: int | None, locations: int) -> Image:
+    def stored(owner: str, status: str, size: int | None, places: int) -> Image:
         image = put(catalog, owner=owner, status=status, size=size)
         with catalog.write() as connection:
-            for number in range(locations):
-                images.add_location(connection, image.id, Location(url=f"file:///{number}"))
+            for number in range(places):
+                locations.add(connection, image.id, Location(url=f"file:///{number}"))
         return image
 
     stored("a", "active", 10, 1)
@@ -345,7 +345,7 @@ def test_usage(catalog: Catalog) -> None:
     one = stored("a", "active", 100_000, 2)
     with catalog.write() as connection:
         images.soft_delete(connection, gone.id)
-        images.remove_location(connection, one.id, rows_of_locations(connection, one)[0])
+        locations.remove(connection, one.id, rows_of_locations(connection, one)[0])
     with catalog.read() as connection:
         assert images.usage(connection, "a") == 10 + 200 + 100_000
         assert images.usage(connection, "b") == 2**50
@@ -364,7 +364,7 @@ def test_nothing_of_a_transaction_that_fails_stays(catalog: Catalog) -> None:
         with catalog.write() as connection:
             before = images.fetch_any(connection, image.id, lock=True)
             images.save(connection, before, replace(before, name="new", tags=("b",), properties={"p": "q"}))
-            images.add_location(connection, image.id, Location(url="file:///x"))
+            locations.add(connection, image.id, Location(url="file:///x"))
             raise RuntimeError
 
     with pytest.raises(RuntimeError):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from fanlight.catalog import Catalog, images, members, purge
+from fanlight.catalog import Catalog, images, locations, members, purge
 from fanlight.catalog.rows import now
 from fanlight.catalog.tables import image_locations, image_members, image_properties, image_tags, task_info, tasks
 from fanlight.catalog.tables import images as image_table
@@ -27,7 +27,7 @@ def put(catalog: Catalog, deleted_days_ago: float | None) -> Image:
     with catalog.write() as connection:
         image = images.insert(connection, new_image(properties={"a": "1"}, tags=("t",)))
         members.add(connection, image.id, "m")
-        images.add_location(connection, image.id, Location(url="file:///x"))
+        locations.add(connection, image.id, Location(url="file:///x"))
         if deleted_days_ago is not None:
             images.soft_delete(connection, image.id)
             moment = now() - deleted_days_ago * DAY

@@ -105,7 +105,6 @@ def test_hints_are_for_options_that_are_not_honoured() -> None:
 
 def test_no_option_is_both_read_and_declared_without_effect() -> None:
     pending = {
-        ("DEFAULT", "image_location_quota"),
         ("DEFAULT", "node_staging_uri"),
         ("image_format", "vmdk_allowed_types"),
         ("task", "work_dir"),

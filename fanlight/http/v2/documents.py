@@ -85,8 +85,15 @@ def _add_locations(document: Document, image: Image, options: DocumentOptions, c
         document["direct_url"] = options.plain_url(locations[0])
     if options.show_multiple_locations:
         document["locations"] = [
-            {"url": options.plain_url(location), "metadata": location.metadata} for location in locations
+            {"url": options.plain_url(location), "metadata": _metadata(location, options)} for location in locations
         ]
+
+
+def _metadata(location: Location, options: DocumentOptions) -> dict[str, Any]:
+    """What a client reads of a location; which store it is in says something only where stores have names."""
+    if options.multi_store or "store" not in location.metadata:
+        return location.metadata
+    return {name: value for name, value in location.metadata.items() if name != "store"}
 
 
 def images_document(

@@ -6,7 +6,7 @@ from fanlight.http.call import Answer, Call, empty_answer, json_answer
 from fanlight.http.v2 import patch, query
 from fanlight.http.v2.documents import image_document, images_document
 from fanlight.model import Image
-from fanlight.operations import changes, images
+from fanlight.operations import changes, images, locations
 
 
 def create(call: Call) -> Answer:
@@ -35,10 +35,14 @@ def update(call: Call) -> Answer:
     """PATCH /v2/images/{image_id}"""
     operations = patch.parse(call.head.get("content-type"), call.body, call.edge.schemas)
 
+    image_id = call.params["image_id"]
+    if changes.location_operations(operations):
+        return json_answer(_document(call, locations.update(call.service, call.caller, image_id, operations)))
+
     def change(image: Image) -> Image:
         return changes.apply(image, operations, call.caller)
 
-    return json_answer(_document(call, images.update(call.service, call.caller, call.params["image_id"], change)))
+    return json_answer(_document(call, images.update(call.service, call.caller, image_id, change)))
 
 
 def delete(call: Call) -> Answer:
