@@ -128,8 +128,8 @@ def test_ossa_2014_041_no_route_takes_a_location(service: Server, project: str, 
     assert service.rows("SELECT value FROM image_locations WHERE value = :url", url=url) == []
 
 
-def test_locations_shown_are_not_locations_set(server: StartServer) -> None:
-    """Where an operator shows locations, data still comes and goes by upload and delete alone."""
+def test_hostile_locations_are_not_set(server: StartServer) -> None:
+    """Not even where an operator lets clients set locations."""
     options = {"show_multiple_locations": True, "show_image_direct_url": True, "user_storage_quota": "1MB"}
     one = server(config={"DEFAULT": options})
     member = one.as_member("p")

@@ -21,6 +21,7 @@ from fanlight.errors import (
     StoreUnreachable,
 )
 from fanlight.stores.rbd import Address
+from tests.conftest import StartServer
 from tests.stores.ceph import Pool, administrator, cloned, rbd
 from tests.stores.glances import glance_store
 from tests.stores.place import STORE, Bytes, new_id, open_one, pattern
@@ -287,3 +288,35 @@ def test_we_read_and_delete_what_glance_writes(pool: Pool, known: bool) -> None:
     assert store.read(url) == data
     store.driver.delete(url)
     assert pool.objects() == []
+
+
+def test_a_snapshot_that_nova_made_in_the_pool(pool: Pool, server: StartServer) -> None:
+    """The image comes to the service as a location; it is read from there, stays while it is used, and goes."""
+    options = {name: value for name, value in pool.options().items() if value is not None}
+    config = {
+        "DEFAULT": {"enabled_backends": "blocks:rbd", "show_multiple_locations": True},
+        "glance_store": {"default_backend": "blocks"},
+        "blocks": options,
+    }
+    member = server(config=config).as_member("p")
+    image = member.create()
+    data = pattern(3 * MIB)
+    with pool.opened() as place:
+        rbd.RBD().create(place, "of-nova", len(data), old_format=False)
+        with rbd.Image(place, "of-nova") as disk:
+            disk.write(data, 0)
+            disk.create_snap("snap")
+            disk.protect_snap("snap")
+    url = f"rbd://{administrator().get_fsid()}/{pool.name}/of-nova/snap"
+    wrong = {"url": url.replace("of-nova", "of-nobody"), "metadata": {}}
+    assert member.change(image["id"], {"op": "add", "path": "/locations/-", "value": wrong}).status_code == 400
+    answer = member.change(image["id"], {"op": "add", "path": "/locations/-", "value": {"url": url, "metadata": {}}})
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["status"], answer.json()["size"], answer.json()["stores"]) == ("active", 3 * MIB, "blocks")
+    assert member.get(f"/v2/images/{image['id']}/file").content == data
+    with cloned(pool, url):
+        assert member.delete(f"/v2/images/{image['id']}").status_code == 409
+        assert member.get(f"/v2/images/{image['id']}/file").content == data
+    assert member.delete(f"/v2/images/{image['id']}").status_code == 204
+    with pool.opened() as place:
+        assert "of-nova" not in rbd.RBD().list(place)
