@@ -49,8 +49,6 @@ def update(service: Service, caller: Caller, image_id: str, operations: Sequence
     Conflict (another image's data is being written or removed there), and for removed data what the store does.
     """
     require_writer(caller)
-    if not service.settings.api.show_multiple_locations:
-        raise Forbidden("It's not allowed to change the locations of an image if they are invisible.")
     found = _ask(service, caller, _look(service, caller, image_id, operations))
     before, saved, debts = _save(service, caller, image_id, operations, found)
     payment = pay(service, caller, debts)
@@ -74,6 +72,8 @@ def _look(service: Service, caller: Caller, image_id: str, operations: Sequence[
 def _change(service: Service, caller: Caller, image: Image, operations: Sequence[Operation]) -> Image:
     """What comes out, if the caller may do it: the URLs of locations are plain ones, those of new ones unasked."""
     api, stores = service.settings.api, service.stores
+    if not api.show_multiple_locations:
+        raise Forbidden("The locations of an image cannot be changed while they are invisible.")
     for rule in sorted({_rule(operation) for operation in operations}):
         require_change(service, caller, rule, image)
     plain = tuple(replace(location, url=stores.plain_url(location)) for location in image.locations)
@@ -129,7 +129,7 @@ def _save(
         debts = [debt_of(service, image_id, one) for one in _removed(service, before, after)]
         for debt in debts:
             leases.open(connection, debt)
-        if after.status != before.status or after.checksum != before.checksum:
+        if after.status != before.status:
             known = {name: getattr(after, name) for name in ("size", *HASHES)}
             images.set_status(connection, image_id, (before.status,), after.status, **known)
         saved = images.save(connection, before, after)

@@ -10,11 +10,14 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.json import encode
 from msgspec.structs import replace
 
 from fanlight.errors import Conflict, Forbidden, Invalid, LimitExceeded
 from fanlight.model import Image, Location
 
+LONGEST_METADATA = 65_000
+"""Bytes of a location's metadata as JSON: MariaDB's column holds 65,535, with the name of the store."""
 HASHES = ("checksum", "os_hash_algo", "os_hash_value")
 _LENGTHS = {"md5": 16, "sha1": 20, "sha224": 28, "sha256": 32, "sha384": 48, "sha512": 64}
 _OPEN = {"add": ("queued", "active"), "replace": ("queued", "active"), "remove": ("active",)}
@@ -72,7 +75,7 @@ class Places:
         scheme, colon, _ = url.partition("://")
         if not colon or scheme not in self._rules.schemes:
             raise Invalid("Invalid location: no store takes a URL of this form from a client.")
-        new = Location(url=url, metadata=_own(value["metadata"]))
+        new = Location(url=url, metadata=_storable(value["metadata"]))
         if any(one.url == url and _own(one.metadata) == new.metadata for one in self.locations):
             raise Invalid("Invalid location: the image has this location already.")
         if 0 <= self._rules.most <= len(self.locations):
@@ -98,7 +101,7 @@ class Places:
                 break
             left.remove(one)
             store = {"store": one.metadata["store"]} if "store" in one.metadata else {}
-            found.append(replace(one, metadata=_own(value["metadata"]) | store))
+            found.append(replace(one, metadata=_storable(value["metadata"]) | store))
         if left or len(found) != len(values):
             raise Invalid("The locations of an image that has some can be replaced by the same URLs only.")
         if any(one.url == other.url and one.metadata == other.metadata for one, other in _pairs(found)):
@@ -135,6 +138,13 @@ def _require_hashes(given: Mapping[str, str], algorithm: str) -> None:
 def _own(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """What is a client's own of a location's metadata."""
     return {name: value for name, value in metadata.items() if name != "store"}
+
+
+def _storable(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    own = _own(metadata)
+    if len(encode(own)) > LONGEST_METADATA:
+        raise Invalid(f"The metadata of a location is longer than {LONGEST_METADATA} bytes.")
+    return own
 
 
 def _position(place: str, end: int) -> int:

@@ -1,33 +1,28 @@
 """Fixtures for locations that clients set.
 
-web      the URL of a web server (placing.Web)
+web      the URL of a web server (tests/bed/web.py)
 places   a service that many tests share
 opened   opened(**options) starts a service of the test's own
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.api import shop
-from tests.api.placing import OpenPlaces, Places, Web, config_of
+from tests.api.placing import OpenPlaces, Places, config_of
 from tests.bed.servers import Server
+from tests.bed.web import serving
 from tests.conftest import StartServer
 
 
 @pytest.fixture(scope="module")
 def web() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Web) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with serving() as url:
+        yield url
 
 
 @pytest.fixture

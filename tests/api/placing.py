@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import httpx
 
 from tests.bed.servers import Server
-
-
-class Web(BaseHTTPRequestHandler):
-    """`/N` and everything below it is N bytes; what was asked is written down."""
-
-    asked: ClassVar[list[str]] = []
-
-    def do_GET(self) -> None:
-        self.asked.append(f"{self.command} {self.path}")
-        size = re.match(r"/(\d+)", self.path)
-        self.send_response(200 if size else 404)
-        self.send_header("Content-Length", size[1] if size else "0")
-        self.end_headers()
-        if size and self.command == "GET":
-            self.wfile.write(b"w" * int(size[1]))
-
-    do_HEAD = do_GET
-
-    def log_message(self, *words: object) -> None:
-        """Say nothing."""
 
 
 class Places:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.api.placing import OpenPlaces, Places, Web, add, config_of, done, remove, replace
+from tests.api.placing import OpenPlaces, Places, add, config_of, done, remove, replace
+from tests.bed.web import Web
 from tests.conftest import StartServer
 from tests.edge.raw import eventually
 
@@ -150,6 +150,32 @@ def test_what_is_refused_changes_nothing(places: Places, web: str, status: int, 
     assert places.admin.show(image_id) == before
 
 
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"a": "x" * 65_000},
+        {"ü" * 40_000: 1},
+        {"a": "\0"},
+        {"a": "\U0001f600"},
+        {"a": [{"b": 10**40}] * 3},
+        {"": None, "store": {"store": [True]}},
+        {"quota": 2**63, "real": 1e300},
+    ],
+)
+def test_metadata_of_any_kind_is_kept_or_refused(places: Places, web: str, metadata: dict[str, Any]) -> None:
+    image_id = places.placed(f"{web}/5")
+    answer = places.member.change(image_id, add(f"{web}/5/x", metadata=metadata))
+    assert answer.status_code in (200, 400), answer.text
+    found = places.member.show(image_id)["locations"]
+    if answer.status_code == 200:
+        kept = {name: value for name, value in metadata.items() if name != "store"}
+        assert found[1]["metadata"] == {**kept, "store": "web"}
+    else:
+        assert [one["url"] for one in found] == [f"{web}/5"]
+    rewritten = {"url": f"{web}/5", "metadata": metadata}
+    assert places.member.change(places.placed(f"{web}/5"), replace(rewritten)).status_code == answer.status_code
+
+
 def test_statuses_in_which_nothing_changes(places: Places, web: str) -> None:
     queued = places.member.create()
     assert places.admin.change(queued["id"], remove(0)).status_code == 409
@@ -284,10 +310,3 @@ def test_a_store_without_a_name_is_not_told(server: StartServer, web: str, tmp_p
     assert [location["metadata"] for location in told["locations"]] == [{}, {"a": "b"}]
     assert "stores" not in told
     assert member.show(image["id"]) == told
-
-
-def test_time_of_one_that_never_answers(places: Places) -> None:
-    """Nothing but the store itself waits; see also the time limits of each store."""
-    start = time.monotonic()
-    assert places.member.change(places.member.create()["id"], add("http://192.0.2.1:81/5")).status_code == 400
-    assert time.monotonic() - start < 5

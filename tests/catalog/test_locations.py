@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from fanlight.catalog import Catalog, Viewer, images, locations
 from fanlight.model import Image, Location
+from fanlight.operations.placing import LONGEST_METADATA
 
 from .conftest import new_image
 
@@ -46,6 +47,14 @@ def test_any_list_becomes_any_other(catalog: Catalog) -> None:
         assert plain(saved) == plain(wanted)
         assert kept(catalog, image) == saved
     assert kept(catalog, bystander) == others
+
+
+def test_metadata_as_long_as_may_be(catalog: Catalog) -> None:
+    image, metadata = put(catalog), {"a": "ü" * ((LONGEST_METADATA - 10) // 2), "store": "s" * 255}
+    with catalog.write() as connection:
+        (made,) = locations.save(connection, image.id, (), [Location(url="file:///x", metadata=metadata)])
+        locations.save(connection, image.id, (made,), [replace(made, url="file:///y")])
+    assert plain(kept(catalog, image)) == [("file:///y", metadata)]
 
 
 def test_what_was_removed_can_be_restored(catalog: Catalog) -> None:

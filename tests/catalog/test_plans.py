@@ -7,6 +7,7 @@ said.
 
 from __future__ import annotations
 
+import fcntl
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -76,13 +77,20 @@ LISTS: dict[str, tuple[ImageQuery, Viewer]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def crowds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Catalog]]:
+@pytest.fixture(scope="session")
+def crowds(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Catalog]]:
+    """Made once for all processes of a test run, which only read them."""
+    folder = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        folder = folder.parent
     made = {}
-    for count in (SMALL, LARGE):
-        database = Database("sqlite", tmp_path_factory.mktemp(f"crowd-{count}"))
-        made[count] = open_catalog(settings_of(database.url), migrate=True)
-        crowd.fill(made[count], count)
+    with (folder / "crowds.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for count in (SMALL, LARGE):
+            is_new = not (folder / f"crowd-{count}.db").exists()
+            made[count] = open_catalog(settings_of(f"sqlite:///{folder}/crowd-{count}.db"), migrate=is_new)
+            if is_new:
+                crowd.fill(made[count], count)
     yield made
     for catalog in made.values():
         catalog.close()
@@ -223,7 +231,7 @@ def test_mariadb_walks_one_index_in_its_order(on_mariadb: Catalog, name: str) ->
         steps = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).mappings().all()
     for step in steps:
         assert step["type"] != "index_merge", steps
-        # It knows how many images have no name: none.
-        few = step["rows"] == "1"
+        # Of lists by name it knows how many images have none: that part of the list is one row, which may be sorted.
+        few = "names" in name and step["rows"] == "1"
         assert step["table"] != "images" or few or "filesort" not in step["Extra"], steps
         assert step["table"] != "image_tags" or step["select_type"] == "DEPENDENT SUBQUERY", steps

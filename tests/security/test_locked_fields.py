@@ -152,6 +152,17 @@ def test_hostile_locations_are_not_set(server: StartServer) -> None:
     assert values == [active["direct_url"]]
 
 
+def test_locations_of_hidden_images_are_not_told_apart(service: Server, project: str) -> None:
+    """404 as for an image that is not there, with locations or without."""
+    image_id = service.as_member(project).create()["id"]
+    other = service.as_member(f"other-of-{project}")
+    missing = "00000000-0000-4000-8000-000000000000"
+    for operation in _location_operations("http://images.example/x")[:3]:
+        told = [other.change(each, operation) for each in (image_id, missing)]
+        assert [one.status_code for one in told] == [404, 404]
+        assert told[0].text.replace(image_id, missing) == told[1].text
+
+
 def test_ossa_2016_006_active_data_is_never_swapped(service: Server, project: str) -> None:
     member = service.as_member(project)
     image = member.create_active(b"first")

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -17,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.bed.servers import Server
+from tests.bed.web import serving
 from tests.catalog.glance import Glance
 
 from .conftest import Client
@@ -27,31 +26,10 @@ HASHES = {"checksum": "a" * 32, "os_hash_algo": "sha512", "os_hash_value": "b" *
 SHOWN = ("status", "size", "virtual_size", "locations", "direct_url", "stores", *HASHES)
 
 
-class Web(BaseHTTPRequestHandler):
-    """`/N` and everything below it is N bytes."""
-
-    def do_GET(self) -> None:
-        size = re.match(r"/(\d+)", self.path)
-        self.send_response(200 if size else 404)
-        self.send_header("Content-Length", size[1] if size else "0")
-        self.end_headers()
-        if size and self.command == "GET":
-            self.wfile.write(b"w" * int(size[1]))
-
-    do_HEAD = do_GET
-
-    def log_message(self, *words: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture(scope="module")
 def web() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Web) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with serving() as url:
+        yield url
 
 
 def filtering(web: str) -> dict[str, object]:
