@@ -143,7 +143,7 @@ def _save(
 def _placed(before: Image, after: Image, found: Found) -> Image:
     """`after` with its locations as the catalogue keeps them, and with its size."""
     kept = {location.id: location.url for location in before.locations}
-    size = before.size if before.locations else None
+    size = None if before.status == "queued" else before.size
     places = []
     for location in after.locations:
         if location.id is not None:
