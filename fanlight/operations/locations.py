@@ -76,7 +76,7 @@ def _change(service: Service, caller: Caller, image: Image, operations: Sequence
         raise Forbidden("The locations of an image cannot be changed while they are invisible.")
     for rule in sorted({_rule(operation) for operation in operations}):
         require_change(service, caller, rule, image)
-    plain = tuple(replace(location, url=stores.plain_url(location)) for location in image.locations)
+    plain = tuple(stores.shown(location) for location in image.locations)
     rules = PlaceRules(stores.schemes - REFUSED_SCHEMES, api.image_location_quota, api.hashing_algorithm)
     after = apply(replace(image, locations=plain), operations, caller, rules)
     require_publishing(service, caller, image, after)
@@ -161,10 +161,10 @@ def _placed(before: Image, after: Image, found: Found) -> Image:
 
 def _removed(service: Service, before: Image, after: Image) -> list[Location]:
     """The locations that are no longer there and whose data no other one of the image names."""
-    plain = service.stores.plain_url
+    shown = service.stores.shown
     ids = {location.id for location in after.locations}
-    urls = {plain(location) for location in after.locations}
-    return [one for one in before.locations if one.id not in ids and plain(one) not in urls]
+    urls = {shown(location).url for location in after.locations}
+    return [one for one in before.locations if one.id not in ids and shown(one).url not in urls]
 
 
 @retried

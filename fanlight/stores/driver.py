@@ -182,5 +182,9 @@ class Store(ABC):
         """Whether `url` is one of this store's, as far as its text tells."""
         return url.partition("://")[0].lower() in self.schemes
 
+    def shown(self, url: str) -> str:
+        """The URL of a location as clients may see it."""
+        return url
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"

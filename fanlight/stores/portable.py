@@ -13,8 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from fanlight.errors import (
     AclsUnsupported,
+    BadStoreConfiguration,
     LimitExceeded,
     MalformedLocation,
     ObjectNotFound,
@@ -107,8 +110,30 @@ class Stores:
         url = self._one(store_id).addable().planned_url(object_id)
         return url if url is None or self._seal is None else self._seal.close(url)
 
-    def plain_url(self, location: Location) -> str:
-        """The URL that a location stands for, to show it to who may see it. Raises BadStoreConfiguration (key)."""
+    def placed(self, location: Location) -> Location:
+        """A location with the store that it is in.
+
+        Rows from before stores had ids name none, or one that has gone from the configuration: then it is the first
+        whose URLs look like this one, if any does. Nothing is asked.
+        """
+        if location.metadata.get("store") in self._held:
+            return location
+        try:
+            url = self._plain(location)
+        except BadStoreConfiguration:
+            return location
+        for store_id, one in self._held.items():
+            if one.reads and one.store.owns(url):
+                return replace(location, metadata={**location.metadata, "store": store_id})
+        return location
+
+    def shown(self, location: Location) -> Location:
+        """A location as who may see it reads it: `placed`, its URL plain. Raises BadStoreConfiguration (key)."""
+        location, url = self.placed(location), self._plain(location)
+        held = self._held.get(location.metadata.get("store", ""))
+        return replace(location, url=url if held is None else held.store.shown(url))
+
+    def _plain(self, location: Location) -> str:
         return location.url if self._seal is None else self._seal.open(location.url)
 
     def put(
@@ -217,7 +242,7 @@ class Stores:
         rank = {store_id: number for number, store_id in enumerate(prefer)}
 
         def key(location: Location) -> tuple[int, int]:
-            store_id = location.metadata.get("store", "")
+            store_id = self.placed(location).metadata.get("store", "")
             return rank.get(store_id, len(rank)), -self.weights.get(store_id, 0)
 
         return sorted(locations, key=key)
@@ -230,7 +255,7 @@ class Stores:
 
     def _place(self, location: Location, context: Context | None) -> tuple[Store, str]:
         """The store that a location is in, by the id that it carries, and the URL there."""
-        url = location.url if self._seal is None else self._seal.open(location.url)
+        url = self._plain(location)
         if "://" not in url:
             raise MalformedLocation(
                 "The location is no URL. If it is encrypted, [DEFAULT]metadata_encryption_key is missing."

@@ -125,6 +125,11 @@ class S3(Store):
             return False
         return address.bucket == self._bucket and address.host.lower() == self._host.lower()
 
+    def shown(self, url: str) -> str:
+        """Without the credentials that URLs of old releases carry."""
+        scheme, separator, rest = url.partition("://")
+        return scheme + separator + rest.rpartition("@")[2]
+
     # -- writing
 
     def add(self, object_id: str, source: Source, size: int | None, context: Context | None = None) -> Added:

@@ -143,3 +143,58 @@ def test_a_default_store_that_only_reads(server: StartServer) -> None:
     image = member.create()
     assert member.upload(image["id"], b"data").status_code == 410
     assert member.show(image["id"])["status"] == "queued"
+
+
+# -- rows from before stores had ids ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metadata", ["{}", "", '{"store": "gone"}', '{"backend": "gone", "a": "b"}'])
+def test_a_row_without_its_store_is_told_to_be_in_it(several: Server, metadata: str) -> None:
+    """By its URL: a Glance with one store wrote none, and a store may have another name today."""
+    member = several.as_member("old")
+    image = member.create()
+    answer = member.put(
+        f"/v2/images/{image['id']}/file", content=b"x", headers={**OCTETS, "X-Image-Meta-Store": "wide"}
+    )
+    assert answer.status_code == 204
+    changed = "UPDATE image_locations SET meta_data = :meta WHERE image_id = :id"
+    several.rows(changed, id=image["id"], meta=metadata)
+    assert member.show(image["id"])["stores"] == "wide"
+    listed = member.get("/v2/images").json()["images"]
+    assert [one["stores"] for one in listed if one["id"] == image["id"]] == ["wide"]
+    several.rows("UPDATE image_locations SET value = 'rbd://a/b/c/d' WHERE image_id = :id", id=image["id"])
+    assert member.show(image["id"]).get("stores") == ("gone" if "gone" in metadata else None)
+    assert member.delete(f"/v2/images/{image['id']}").status_code == 204
+
+
+def test_credentials_of_old_rows_are_not_shown(server: StartServer, tmp_path: Path) -> None:
+    """S3 URLs of old releases carry keys, which may hold slashes."""
+    lake: dict[str, object] = {
+        "s3_store_host": "http://127.0.0.1:9",
+        "s3_store_access_key": "an-access-key",
+        "s3_store_secret_key": "a-secret-key",
+        "s3_store_bucket": "b",
+    }
+    shows = {"show_multiple_locations": True, "show_image_direct_url": True}
+    config: dict[str, dict[str, object]] = {
+        "DEFAULT": {"enabled_backends": "local:file, lake:s3", **shows},
+        "glance_store": {"default_backend": "local"},
+        "local": {"filesystem_store_datadir": tmp_path / "images"},
+        "lake": lake,
+    }
+    one = server(config=config)
+    member = one.as_member("p")
+    image = member.create_active(b"x")
+    for metadata in ("{}", '{"store": "lake"}'):
+        one.rows(
+            "UPDATE image_locations SET value = 's3://KEY:SEC/RET@127.0.0.1:9/b/k', meta_data = :meta",
+            meta=metadata,
+        )
+        shown = member.show(image["id"])
+        assert (shown["direct_url"], shown["stores"]) == ("s3://127.0.0.1:9/b/k", "lake")
+        assert shown["locations"] == [{"url": "s3://127.0.0.1:9/b/k", "metadata": {"store": "lake"}}]
+        renamed = {"url": "s3://127.0.0.1:9/b/k", "metadata": {"a": "b"}}
+        answer = member.change(image["id"], {"op": "replace", "path": "/locations", "value": [renamed]})
+        assert answer.json()["locations"] == [{"url": "s3://127.0.0.1:9/b/k", "metadata": {"a": "b", "store": "lake"}}]
+        assert "RET" not in answer.text
+    assert "RET" not in one.log_text()

@@ -30,8 +30,10 @@ class DocumentOptions(Struct, frozen=True, kw_only=True):
     """Whether `stores` is shown."""
     weights: Mapping[str, int] = {}
     """Store id -> weight: locations appear heaviest first."""
-    plain_url: Callable[[Location], str] = lambda location: location.url
-    """The URL of a location whose record may hold it encrypted (`Stores.plain_url`)."""
+    placed: Callable[[Location], Location] = lambda location: location
+    """A location with its store, which its record may not name (`Stores.placed`)."""
+    shown: Callable[[Location], Location] = lambda location: location
+    """A location as clients read it; its record may hold it encrypted (`Stores.shown`)."""
 
 
 def image_document(image: Image, options: DocumentOptions, caller: Caller) -> Document:
@@ -74,19 +76,22 @@ def _add_locations(document: Document, image: Image, options: DocumentOptions, c
     locations: Sequence[Location] = image.locations
     if image.status == "deactivated" and not caller.is_admin:
         locations = ()
-    if len(locations) > 1 and options.weights:
-        weights = options.weights
+    weights = options.weights
+    for location in locations:
+        if location.metadata.get("store") not in weights:
+            locations = [options.placed(each) for each in locations]
+            break
+    if len(locations) > 1 and weights:
         locations = sorted(locations, key=lambda location: -weights.get(location.metadata.get("store", ""), 0))
     if options.multi_store:
         stores = [str(location.metadata["store"]) for location in locations if location.metadata.get("store")]
         if stores:
             document["stores"] = ",".join(stores)
     if options.show_image_direct_url and locations:
-        document["direct_url"] = options.plain_url(locations[0])
+        document["direct_url"] = options.shown(locations[0]).url
     if options.show_multiple_locations:
-        document["locations"] = [
-            {"url": options.plain_url(location), "metadata": _metadata(location, options)} for location in locations
-        ]
+        shown = [options.shown(location) for location in locations]
+        document["locations"] = [{"url": one.url, "metadata": _metadata(one, options)} for one in shown]
 
 
 def _metadata(location: Location, options: DocumentOptions) -> dict[str, Any]:
