@@ -9,6 +9,7 @@ import datetime
 import logging
 import uuid
 from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from msgspec import Struct
@@ -151,16 +152,19 @@ def pay(service: Service, caller: Caller, debts: list[Lease]) -> Payment:
     left to the keeper, with its debt.
     """
     done: list[Lease] = []
-    for debt in debts:
-        try:
-            with service.keeper.holding(debt, on_lost=lambda: None):
+    with ExitStack() as held:
+        # All of them until the end: what a refusal brings back must not be removed by a keeper meanwhile.
+        for debt in debts:
+            held.enter_context(service.keeper.holding(debt, on_lost=lambda: None))
+        for debt in debts:
+            try:
                 delete_object(service, caller, debt)
-        except (ObjectInUse, ObjectHasSnapshot, StoreForbidden, StoreTimeout) as error:
-            return Payment(done, error)
-        except StoreError as error:
-            LOG.warning("data of image %s in store %s is not deleted yet: %s", debt.image_id, debt.store, error)
-        else:
-            done.append(debt)
+            except (ObjectInUse, ObjectHasSnapshot, StoreForbidden, StoreTimeout) as error:
+                return Payment(done, error)
+            except StoreError as error:
+                LOG.warning("data of image %s in store %s is not deleted yet: %s", debt.image_id, debt.store, error)
+            else:
+                done.append(debt)
     return Payment(done, None)
 
 

@@ -6,6 +6,7 @@ the first one makes it active, and may bring hashes. Rules: Image API V2, "Updat
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -19,7 +20,6 @@ from fanlight.model import Image, Location
 LONGEST_METADATA = 65_000
 """Bytes of a location's metadata as JSON: MariaDB's column holds 65,535, with the name of the store."""
 HASHES = ("checksum", "os_hash_algo", "os_hash_value")
-_LENGTHS = {"md5": 16, "sha1": 20, "sha224": 28, "sha256": 32, "sha384": 48, "sha512": 64}
 _OPEN = {"add": ("queued", "active"), "replace": ("queued", "active"), "remove": ("active",)}
 """What may be done to the locations -> in which statuses."""
 
@@ -125,13 +125,13 @@ class Places:
 def _require_hashes(given: Mapping[str, str], algorithm: str) -> None:
     if given["os_hash_algo"] != algorithm:
         raise Conflict(f"os_hash_algo must be {algorithm}.")
-    lengths = {"checksum": _LENGTHS["md5"], "os_hash_value": _LENGTHS.get(algorithm)}
-    for name, length in lengths.items():
+    lengths = {"checksum": "md5", "os_hash_value": algorithm}
+    for name, kind in lengths.items():
         try:
             digest = bytes.fromhex(given.get(name, ""))
         except ValueError:
             raise Conflict(f"{name} is not a hexadecimal value.") from None
-        if name in given and length is not None and len(digest) != length:
+        if name in given and len(digest) != (length := hashlib.new(kind, usedforsecurity=False).digest_size):
             raise Conflict(f"{name} does not have the {length} bytes of its hash.")
 
 

@@ -29,10 +29,12 @@ def web() -> Iterator[str]:
 def opened(server: StartServer, web: str, tmp_path: Path) -> OpenPlaces:
     """opened(**options of [DEFAULT]) starts a service of the test's own."""
 
-    def start(more: dict[str, dict[str, object]] | None = None, **options: object) -> Places:
+    def start(
+        more: dict[str, dict[str, object]] | None = None, database: str | None = None, **options: object
+    ) -> Places:
         objects, path = shop.install(tmp_path)
         config = config_of(web, objects, tmp_path / "images", **options) | (more or {})
-        return Places(server(config=config, environment={"PYTHONPATH": path}), objects)
+        return Places(server(config=config, database=database, environment={"PYTHONPATH": path}), objects)
 
     return start
 

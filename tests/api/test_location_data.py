@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import httpx
 
 from tests.api.placing import OpenPlaces, Places, add, done, remove, replace
 from tests.bed.callers import Client
+from tests.bed.databases import Database
 from tests.edge.raw import eventually
 
 # -- data that goes --------------------------------------------------------------------------------------------------
@@ -61,6 +63,25 @@ def test_a_delete_that_is_refused_brings_back_what_is_still_there(places: Places
     busy.unlink()
     assert places.member.delete(f"/v2/images/{image_id}").status_code == 204
     assert not (places.objects / "far").exists()
+
+
+def test_what_a_refusal_brings_back_is_not_removed_meanwhile(places: Places) -> None:
+    """A store that takes longer to refuse than a lease lasts; the data of another was owed before."""
+    image_id = places.placed(places.put("owed"), places.put("late"))
+    owed, slow, late = places.tell("owed", "away"), places.tell("late", "slow"), places.tell("late", "used")
+    other = places.service.as_member("p")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(other.delete, f"/v2/images/{image_id}")
+        eventually(lambda: len(places.owed()) == 2)
+        owed.unlink()
+        time.sleep(5)
+        slow.unlink()
+        assert waiting.result().status_code == 409
+    assert places.urls(image_id) == ["shop://owed", "shop://late"]
+    assert (places.objects / "owed").exists()
+    late.unlink()
+    assert places.member.delete(f"/v2/images/{image_id}").status_code == 204
+    assert places.owed() == []
 
 
 def test_a_store_that_cannot_be_reached_is_owed(places: Places, web: str) -> None:
@@ -129,8 +150,8 @@ def test_a_slow_store_keeps_nobody_else_waiting(opened: OpenPlaces) -> None:
 # -- several at once, and what the catalogue keeps -------------------------------------------------------------------
 
 
-def test_two_at_once_lose_nothing(opened: OpenPlaces, web: str) -> None:
-    places = opened(image_location_quota=-1)
+def test_two_at_once_lose_nothing(opened: OpenPlaces, web: str, database: Database) -> None:
+    places = opened(database=database.url, image_location_quota=-1)
     image_id = places.member.create()["id"]
     clients = [places.service.as_member("p") for _ in range(12)]
 
@@ -143,9 +164,9 @@ def test_two_at_once_lose_nothing(opened: OpenPlaces, web: str) -> None:
     assert sorted(places.urls(image_id)) == sorted(f"{web}/5/{number}" for number in range(12))
 
 
-def test_an_upload_and_a_location_at_once(opened: OpenPlaces, web: str) -> None:
+def test_an_upload_and_a_location_at_once(opened: OpenPlaces, web: str, database: Database) -> None:
     """One of them comes first, and the other is refused whole."""
-    places = opened()
+    places = opened(database=database.url)
     other: Client = places.service.as_member("p")
     for _ in range(10):
         image_id = places.member.create()["id"]
