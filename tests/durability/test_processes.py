@@ -17,6 +17,8 @@ from tests.conftest import StartServer
 from tests.durability.wire import PROJECT, SlowUpload, assert_has, assert_waits_for_data
 from tests.edge.raw import eventually
 
+pytestmark = pytest.mark.slow
+
 MIB = 1 << 20
 
 
@@ -98,7 +100,6 @@ def test_sigterm_lets_transfers_end(server: StartServer, length: int | None) -> 
     assert_has(one, one.as_member(PROJECT), image["id"], b"a" * MIB + b"b" * MIB + b"c" * MIB)
 
 
-@pytest.mark.slow
 def test_sigterm_waits_no_longer_than_it_may(server: StartServer) -> None:
     """A client that stalls for ever does not keep the service from ending, and leaves nothing behind."""
     one = server(config={"fanlight": {"graceful_seconds": 1}})

@@ -140,6 +140,7 @@ def test_data_shorter_than_recorded_is_no_complete_answer(strict: Server, data: 
     assert any("ends before" in outcome for outcome in strict.outcomes())
 
 
+@pytest.mark.slow
 def test_more_downloads_than_sending_threads(start: Start, data: Path) -> None:
     server = start()
     connections = [server.connect(receive_buffer=65536) for _ in range(80)]
