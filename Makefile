@@ -10,7 +10,7 @@ BENCH ?=
 
 help:
 	@echo 'make run    start the service: HOST=$(HOST) PORT=$(PORT) DATA_DIR=$(DATA_DIR) WORKERS=$(WORKERS)'
-	@echo 'make check  lint, types, import contracts, and the tests that need nothing but SQLite'
+	@echo 'make check  lint, types, import contracts, and the quick tests that need nothing but SQLite'
 	@echo 'make test   everything, with real MariaDB, PostgreSQL, Keystone, memcached and Glance'
 	@echo 'make stores run the suite of the stores alone on real back ends, and print a table of store and check'
 	@echo 'make bench  measure side by side with Glance and write docs/performance.md; BENCH="--quick" for less'

@@ -8,7 +8,8 @@
     keystone      the Keystone of the test bed
     glance        the virtual environment with the real Glance
 
-What needs a server of the test bed is marked `services` (or `glance`) by the fixtures that it uses. A server that
+What needs a server of the test bed is marked `services` (or `glance`) by the fixtures that it uses, and what starts
+process after process is marked `slow` by its folder. A server that
 logged a traceback fails the test, unless the test said server.allow_traceback(pattern).
 """
 
@@ -34,6 +35,8 @@ StartServer = Callable[..., Server]
 
 NEEDS = {"keystone": "services", "keystone_url": "services", "memcached": "services", "glance": "glance"}
 """Fixture -> the marker of tests that use it."""
+PROCESSES = frozenset({"bed", "cli", "doctor", "durability"})
+"""Folders whose tests start a process or more each: not for the inner loop."""
 SERVERS = pytest.StashKey[list[Server]]()
 ROOM = pytest.StashKey[Path]()
 
@@ -74,8 +77,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in NEEDS:
                 item.add_marker(NEEDS[fixture])
-        if "clients" in item.path.relative_to(item.config.rootpath).parts:
+        folders = item.path.relative_to(item.config.rootpath).parts
+        if "clients" in folders:
             item.add_marker("clients")
+        if not PROCESSES.isdisjoint(folders):
+            item.add_marker("slow")
     items.sort(key=lambda item: (item.get_closest_marker("alone") is not None, item.get_closest_marker("kill") is None))
 
 

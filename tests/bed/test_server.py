@@ -12,8 +12,6 @@ from tests.bed.databases import Database
 from tests.bed.servers import TRACEBACK, Server
 from tests.conftest import StartServer
 
-pytestmark = pytest.mark.slow
-
 
 def test_an_image_goes_through_every_helper(server: StartServer) -> None:
     one = server()

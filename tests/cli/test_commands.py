@@ -86,7 +86,6 @@ def test_the_configuration_sample_is_a_configuration(tmp_path: Path) -> None:
 # -- the database ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_the_life_of_a_database(tmp_path: Path, database: Database) -> None:
     config: Sections = {"database": {"connection": database.url}}
     before = fanlight(tmp_path, "db", "check", config=config)

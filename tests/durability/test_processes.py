@@ -17,8 +17,6 @@ from tests.conftest import StartServer
 from tests.durability.wire import PROJECT, SlowUpload, assert_has, assert_waits_for_data
 from tests.edge.raw import eventually
 
-pytestmark = pytest.mark.slow
-
 MIB = 1 << 20
 
 

@@ -17,6 +17,8 @@ import pytest
 
 from .raw import ROOT, Server, Start, closed, eventually, read_answer
 
+pytestmark = pytest.mark.slow
+
 MIB = 1024 * 1024
 
 
