@@ -8,7 +8,7 @@ included, so that a name that changes between the two leads nowhere either.
 from __future__ import annotations
 
 from collections.abc import Collection
-from ipaddress import ip_network
+from ipaddress import ip_address
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -57,8 +57,11 @@ def _passes(value: T, allowed: Collection[T], refused: Collection[T]) -> bool:
 
 
 def _is_network(host: str) -> bool:
+    """Whether it is meant as an address or a network; a wrong one is for `Hosts` to refuse."""
+    if "/" in host:
+        return True
     try:
-        ip_network(host.strip("[]"))
+        ip_address(host.strip("[]"))
     except ValueError:
         return False
     return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.bed.servers import ROOT
+from tests.bed.packages import install_store
 
 MODULE = """
 import time
@@ -51,11 +51,6 @@ class Shop(Store):
 
 def install(folder: Path) -> tuple[Path, str]:
     """The folder of the objects, and the PYTHONPATH under which a service finds the store's type `shop`."""
-    site, objects = folder / "site", folder / "shop"
-    package = site / "shop-1.dist-info"
-    package.mkdir(parents=True)
+    objects = folder / "shop"
     objects.mkdir()
-    (site / "shop.py").write_text(MODULE)
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: shop\nVersion: 1\n")
-    (package / "entry_points.txt").write_text("[fanlight.stores]\nshop = shop:Shop\n")
-    return objects, f"{site}:{ROOT}"
+    return objects, install_store(folder / "site", "shop", MODULE)

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from fanlight.errors import SettingsError
+from fanlight.operations.filtering import UrlFilter
+from fanlight.settings import FilteringSettings
 from tests.api.placing import OpenPlaces, Places, add, config_of, done, remove, replace
 from tests.bed.web import Web
 from tests.conftest import StartServer
@@ -278,6 +281,14 @@ def test_what_is_not_there_and_what_is_closed_look_alike(opened: OpenPlaces, web
         for url in (f"{web}/none", "http://127.0.0.1:1/5", f"{web.replace('http', 'https')}/5", f"{web}/0")
     }
     assert len(told) == 1, told
+
+
+@pytest.mark.parametrize("allowed", [(), ("images.example",)])
+@pytest.mark.parametrize("host", ["10.0.0.1/8", "10.0.0.0/99", "a/b"])
+def test_a_host_that_is_none_stops_the_start(host: str, allowed: tuple[str, ...]) -> None:
+    """Also where the names beside it would not count."""
+    with pytest.raises(SettingsError, match=r"import_filtering_opts.*no host name"):
+        UrlFilter(FilteringSettings(allowed_hosts=allowed, disallowed_hosts=("good.example", host)))
 
 
 def test_lists_of_the_filter(opened: OpenPlaces, web: str) -> None:

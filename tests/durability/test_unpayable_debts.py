@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bed.servers import ROOT, Server
+from tests.bed.packages import install_store
+from tests.bed.servers import Server
 from tests.conftest import StartServer
 from tests.durability.wire import PROJECT, SlowUpload
 from tests.edge.raw import eventually
@@ -53,13 +54,8 @@ class Accounts(Store):
 @pytest.fixture
 def accounts(tmp_path: Path) -> Path:
     """The folder in which the store keeps its objects; `away` in it is the file that says so."""
-    site, folder = tmp_path / "site", tmp_path / "accounts"
-    package = site / "accounts-1.dist-info"
-    package.mkdir(parents=True)
+    folder = tmp_path / "accounts"
     folder.mkdir()
-    (site / "accounts.py").write_text(MODULE)
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: accounts\nVersion: 1\n")
-    (package / "entry_points.txt").write_text("[fanlight.stores]\naccounts = accounts:Accounts\n")
     return folder
 
 
@@ -70,7 +66,7 @@ def start(server: StartServer, accounts: Path) -> Callable[[], Server]:
         "glance_store": {"default_backend": "theirs"},
         "theirs": {"accounts_folder": str(accounts)},
     }
-    path = f"{accounts.with_name('site')}:{ROOT}"
+    path = install_store(accounts.with_name("site"), "accounts", MODULE)
     return lambda: server(config=config, environment={"PYTHONPATH": path})
 
 
