@@ -15,6 +15,7 @@ logged a traceback fails the test, unless the test said server.allow_traceback(p
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -188,3 +189,10 @@ def region() -> str:
 @pytest.fixture(scope="session")
 def glance() -> Path:
     return Path(needed("FANLIGHT_TEST_GLANCE"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What has been collected stays: the collector of garbage need not look at it again and again."""
+    gc.collect()
+    gc.freeze()

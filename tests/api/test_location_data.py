@@ -7,11 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.api.placing import OpenPlaces, Places, add, done, remove, replace
 from tests.bed.callers import Client
 from tests.bed.databases import Database
 from tests.edge.raw import eventually
+
+# A server for nearly each test.
+pytestmark = pytest.mark.slow
 
 # -- data that goes --------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import httpx
 from keystoneauth1.session import Session
 
 from fanlight.http.identity import RequestHead
+from tests.bed import callers
 
 SPOOFED = {
     "X_Identity_Status": "Confirmed",
@@ -43,4 +44,4 @@ def ask(base: str, token: str | None, **headers: str) -> httpx.Response:
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     if token is not None:
         sent["X-Auth-Token"] = token
-    return httpx.get(base + "/v2/images", headers=sent, timeout=30)
+    return callers.get(base + "/v2/images", headers=sent, timeout=30)

@@ -18,6 +18,7 @@ from keystoneauth1.session import Session
 
 from fanlight.errors import NotAuthenticated, SettingsError
 from fanlight.http.identity import Identity, RequestHead
+from tests.bed import callers
 
 from .conftest import Open, Serve
 
@@ -74,10 +75,10 @@ def accepts(identity: Identity, user: str, password: str) -> bool:
 
 def test_a_user_stands_for_what_the_mapping_says(open_mode: Open, serve: Serve, files: Files) -> None:
     base = serve(open_mode("http_basic", **files.options()))
-    caller = httpx.get(base, auth=("alice", "wonder")).json()
+    caller = callers.get(base, auth=("alice", "wonder")).json()
     assert (caller["user_id"], caller["project_id"], caller["roles"]) == ("alice", "p1", ["member", "reader"])
     assert caller["is_admin"] is False
-    caller = httpx.get(base, auth=("root", "toor")).json()
+    caller = callers.get(base, auth=("root", "toor")).json()
     assert (caller["user_id"], caller["project_id"], caller["is_admin"]) == ("0", None, True)
 
 
@@ -107,7 +108,7 @@ def test_the_client_library_of_openstack_logs_in(open_mode: Open, serve: Serve, 
 )
 def test_everything_else_is_challenged(open_mode: Open, serve: Serve, files: Files, value: str | None) -> None:
     base = serve(open_mode("http_basic", **files.options()))
-    answer = httpx.get(base, headers={} if value is None else {"Authorization": value})
+    answer = callers.get(base, headers={} if value is None else {"Authorization": value})
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == 'Basic realm="Fanlight", charset="UTF-8"'
 
@@ -115,8 +116,8 @@ def test_everything_else_is_challenged(open_mode: Open, serve: Serve, files: Fil
 def test_identity_headers_of_the_client_mean_nothing(open_mode: Open, serve: Serve, files: Files) -> None:
     base = serve(open_mode("http_basic", **files.options()))
     claimed = {"X-Identity-Status": "Confirmed", "X-Roles": "admin", "X-Project-Id": "p2", "X-Auth-Token": "a:b:admin"}
-    assert httpx.get(base, headers=claimed).status_code == 401
-    caller = httpx.get(base, headers=claimed, auth=("alice", "wonder")).json()
+    assert callers.get(base, headers=claimed).status_code == 401
+    caller = callers.get(base, headers=claimed, auth=("alice", "wonder")).json()
     assert (caller["project_id"], caller["roles"]) == ("p1", ["member", "reader"])
 
 
@@ -188,8 +189,8 @@ def test_a_user_without_mapping_is_refused_and_named_in_the_log(
     with caplog.at_level(logging.WARNING):
         base = serve(open_mode("http_basic", **files.options()))
     assert "bob" in caplog.text
-    assert httpx.get(base, auth=("bob", "builder")).status_code == 403
-    assert httpx.get(base, auth=("bob", "wrong")).status_code == 401
+    assert callers.get(base, auth=("bob", "builder")).status_code == 403
+    assert callers.get(base, auth=("bob", "wrong")).status_code == 401
 
 
 def test_changes_of_the_files_count_at_once(open_mode: Open, files: Files) -> None:
@@ -289,16 +290,16 @@ def test_one_password_in_many_threads_is_checked_once(open_mode: Open, files: Fi
 def test_guessing_is_told_to_come_back(open_mode: Open, serve: Serve, files: Files) -> None:
     files.htpasswd.write_text(f"alice:{hashed('wonder', rounds=11)}\n")
     base = serve(open_mode("http_basic", **files.options()))
-    assert httpx.get(base, auth=("alice", "wonder")).status_code == 200
+    assert callers.get(base, auth=("alice", "wonder")).status_code == 200
     answers: list[httpx.Response] = []
 
     def guess(number: int) -> None:
-        answers.append(httpx.get(base, auth=("alice", f"guess{number}"), timeout=30))
+        answers.append(callers.get(base, auth=("alice", f"guess{number}"), timeout=30))
 
     threads = [threading.Thread(target=guess, args=(number,)) for number in range(24)]
     for thread in threads:
         thread.start()
-    known = httpx.get(base, auth=("alice", "wonder"), timeout=30)
+    known = callers.get(base, auth=("alice", "wonder"), timeout=30)
     for thread in threads:
         thread.join()
     assert known.status_code == 200, "who is logged in is not held up"
@@ -311,17 +312,17 @@ def test_a_foreign_page_cannot_use_the_browsers_password(
     open_mode: Open, serve: Serve, files: Files, page: dict[str, str]
 ) -> None:
     base = serve(open_mode("http_basic", **files.options()))
-    assert httpx.post(base, auth=("alice", "wonder"), headers=page).status_code == 403
+    assert callers.post(base, auth=("alice", "wonder"), headers=page).status_code == 403
     own = {"Origin": base, "Sec-Fetch-Site": "same-origin"}
-    assert httpx.post(base, auth=("alice", "wonder"), headers=own).status_code == 200
+    assert callers.post(base, auth=("alice", "wonder"), headers=own).status_code == 200
 
 
 def test_anonymous_access_where_there_would_be_a_401(open_mode: Open, serve: Serve, files: Files) -> None:
     base = serve(open_mode("http_basic", allow_anonymous_access=True, **files.options()))
     for auth in (None, ("alice", "wrong")):
-        caller = httpx.get(base, auth=auth).json()
+        caller = callers.get(base, auth=auth).json()
         assert (caller["read_only"], caller["roles"], caller["is_admin"]) == (True, [], False)
-    assert httpx.get(base, auth=("alice", "wonder")).json()["read_only"] is False
+    assert callers.get(base, auth=("alice", "wonder")).json()["read_only"] is False
 
 
 def test_no_password_reaches_the_log(open_mode: Open, files: Files, caplog: pytest.LogCaptureFixture) -> None:

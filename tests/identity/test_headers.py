@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
 from fanlight.errors import SettingsError
 from fanlight.http.identity import RequestHead
+from tests.bed import callers
 
 from .conftest import Open, Serve
 
 
 def test_fakeauth_takes_the_token_apart(open_mode: Open, serve: Serve) -> None:
     base = serve(open_mode("fakeauth"))
-    caller = httpx.get(base, headers={"X-Auth-Token": "alice:p1:Member,READER"}).json()
+    caller = callers.get(base, headers={"X-Auth-Token": "alice:p1:Member,READER"}).json()
     assert (caller["user_id"], caller["project_id"], caller["roles"]) == ("alice", "p1", ["member", "reader"])
     assert caller["is_admin"] is False
-    caller = httpx.get(base, headers={"X-Auth-Token": "root:None:Admin"}).json()
+    caller = callers.get(base, headers={"X-Auth-Token": "root:None:Admin"}).json()
     assert caller["project_id"] is None
     assert caller["is_admin"] is True
 
@@ -25,12 +25,12 @@ def test_fakeauth_takes_the_token_apart(open_mode: Open, serve: Serve) -> None:
     "token", [None, "", "alice", "alice:p1", "alice:p1:member:x", ":p1:member", "alice::member", "::"]
 )
 def test_fakeauth_refuses_every_other_shape(open_mode: Open, serve: Serve, token: str | None) -> None:
-    answer = httpx.get(serve(open_mode("fakeauth")), headers={"X-Auth-Token": token} if token is not None else {})
+    answer = callers.get(serve(open_mode("fakeauth")), headers={"X-Auth-Token": token} if token is not None else {})
     assert answer.status_code == 401
 
 
 def test_fakeauth_gives_no_role_for_an_empty_list(open_mode: Open, serve: Serve) -> None:
-    assert httpx.get(serve(open_mode("fakeauth")), headers={"X-Auth-Token": "a:p:,"}).json()["roles"] == []
+    assert callers.get(serve(open_mode("fakeauth")), headers={"X-Auth-Token": "a:p:,"}).json()["roles"] == []
 
 
 CONFIRMED = {"X-Identity-Status": "Confirmed", "X-User-Id": "u1", "X-Project-Id": "p1", "X-Roles": "Member,reader"}
@@ -44,7 +44,7 @@ def test_trusted_reads_what_the_front_end_set(open_mode: Open, serve: Serve) -> 
         "X-Service-Roles": "Service",
         "X-Auth-Token": "t",
     }
-    caller = httpx.get(serve(open_mode("trusted")), headers=CONFIRMED | more).json()
+    caller = callers.get(serve(open_mode("trusted")), headers=CONFIRMED | more).json()
     assert (caller["user_id"], caller["project_id"], caller["roles"]) == ("u1", "p1", ["member", "reader"])
     assert (caller["user_domain_id"], caller["project_domain_id"]) == ("d1", "d2")
     assert caller["service_roles"] == ["service"]
@@ -55,14 +55,14 @@ def test_trusted_reads_what_the_front_end_set(open_mode: Open, serve: Serve) -> 
 def test_trusted_knows_scopes(open_mode: Open, serve: Serve) -> None:
     base = serve(open_mode("trusted"))
     plain = {"X-Identity-Status": "Confirmed", "X-User-Id": "u1", "X-Roles": "admin"}
-    assert httpx.get(base, headers=plain | {"OpenStack-System-Scope": "all"}).json()["system_scope"] == "all"
-    assert httpx.get(base, headers=plain | {"X-Domain-Id": "d1"}).json()["domain_id"] == "d1"
-    assert httpx.get(base, headers=plain).json()["is_admin"] is True
+    assert callers.get(base, headers=plain | {"OpenStack-System-Scope": "all"}).json()["system_scope"] == "all"
+    assert callers.get(base, headers=plain | {"X-Domain-Id": "d1"}).json()["domain_id"] == "d1"
+    assert callers.get(base, headers=plain).json()["is_admin"] is True
 
 
 def test_trusted_knows_the_old_names(open_mode: Open, serve: Serve) -> None:
     old = {"X-Identity-Status": "Confirmed", "X-User": "u1", "X-Tenant-Id": "p1", "X-Role": "admin"}
-    caller = httpx.get(serve(open_mode("trusted")), headers=old).json()
+    caller = callers.get(serve(open_mode("trusted")), headers=old).json()
     assert (caller["user_id"], caller["project_id"], caller["roles"]) == ("u1", "p1", ["admin"])
 
 
@@ -71,17 +71,17 @@ def test_trusted_needs_the_confirmation(open_mode: Open, serve: Serve, status: s
     headers = {name: value for name, value in CONFIRMED.items() if name != "X-Identity-Status"}
     if status is not None:
         headers["X-Identity-Status"] = status
-    assert httpx.get(serve(open_mode("trusted")), headers=headers).status_code == 401
+    assert callers.get(serve(open_mode("trusted")), headers=headers).status_code == 401
 
 
 def test_trusted_takes_service_roles_only_when_the_service_is_confirmed(open_mode: Open, serve: Serve) -> None:
     headers = CONFIRMED | {"X-Service-Identity-Status": "Invalid", "X-Service-Roles": "service"}
-    assert httpx.get(serve(open_mode("trusted")), headers=headers).json()["service_roles"] == []
+    assert callers.get(serve(open_mode("trusted")), headers=headers).json()["service_roles"] == []
 
 
 def test_trusted_refuses_a_header_that_was_added_to_the_clients_own(open_mode: Open, serve: Serve) -> None:
     twice = [*CONFIRMED.items(), ("X-Roles", "admin")]
-    assert httpx.get(serve(open_mode("trusted")), headers=twice).status_code == 401
+    assert callers.get(serve(open_mode("trusted")), headers=twice).status_code == 401
 
 
 @pytest.mark.parametrize("mode", ["fakeauth", "trusted"])
@@ -95,7 +95,7 @@ def test_both_are_announced(open_mode: Open, mode: str) -> None:
 def test_anonymous_access_is_read_only_and_without_roles(open_mode: Open, serve: Serve, mode: str) -> None:
     identity = open_mode(mode, allow_anonymous_access=True)
     assert identity.announcement is not None
-    caller = httpx.get(serve(identity), headers={"X-Auth-Token": "nonsense", "X-Roles": "admin"}).json()
+    caller = callers.get(serve(identity), headers={"X-Auth-Token": "nonsense", "X-Roles": "admin"}).json()
     assert caller["read_only"] is True
     assert caller["roles"] == []
     assert caller["is_admin"] is False

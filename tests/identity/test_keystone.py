@@ -19,6 +19,7 @@ from keystoneclient.v3 import client as keystone_client
 
 from fanlight.errors import Busy, NotAuthenticated, SettingsError
 from fanlight.http.identity import Identity
+from tests.bed import callers
 
 from .asking import SPOOFED, ask, head, token_of
 from .conftest import Login, Open, Serve
@@ -44,7 +45,7 @@ def test_a_token_says_who_calls(base: str, login: Login) -> None:
     assert (caller["is_admin"], caller["read_only"], caller["system_scope"]) == (False, False, None)
     assert caller["service_roles"] == []
     assert caller["token"] == token
-    assert httpx.get(base, headers={"X-Storage-Token": token}).json()["token"] == token
+    assert callers.get(base, headers={"X-Storage-Token": token}).json()["token"] == token
 
 
 def test_an_administrator_is_one_by_policy(base: str, login: Login) -> None:
@@ -56,7 +57,7 @@ def test_an_administrator_is_one_by_policy(base: str, login: Login) -> None:
 @pytest.mark.parametrize("token", [None, "", "nonsense", "gAAAAABnonsense" * 20, "x" * 12000, "a\x80\xff", "..", "%00"])
 def test_any_other_token_is_challenged(base: str, keystone_url: str, token: str | None) -> None:
     headers = {} if token is None else {b"X-Auth-Token": token.encode("latin-1")}
-    answer = httpx.get(base, headers=headers)
+    answer = callers.get(base, headers=headers)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == f'Keystone uri="{keystone_url}"'
 
@@ -182,9 +183,9 @@ def test_access_rules_of_application_credentials_hold(base: str, keystone_url: s
     rules = [{"service": "image", "method": "GET", "path": "/v2/images/*"}]
     token = token_of(login_with(keystone_url, application_credential(login("demo"), access_rules=rules)))
     headers = {"X-Auth-Token": token}
-    assert httpx.get(base + "/v2/images/1", headers=headers).status_code == 200
-    assert httpx.get(base + "/v2/images", headers=headers).status_code == 401
-    assert httpx.get(base + "/v2/images/1/file", headers=headers).status_code == 401
+    assert callers.get(base + "/v2/images/1", headers=headers).status_code == 200
+    assert callers.get(base + "/v2/images", headers=headers).status_code == 401
+    assert callers.get(base + "/v2/images/1/file", headers=headers).status_code == 401
     assert httpx.delete(base + "/v2/images/1", headers=headers).status_code == 401
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
 from fanlight.errors import Forbidden
 from fanlight.http.identity import RequestHead
+from tests.bed import callers
 
 from .conftest import Open, Serve
 
@@ -26,7 +26,7 @@ OTHER_PAGES = [
 
 
 def test_a_local_program_is_the_administrator_of_the_default_project(open_mode: Open, serve: Serve) -> None:
-    caller = httpx.get(serve(open_mode("none")) + "/v2/images").json()
+    caller = callers.get(serve(open_mode("none")) + "/v2/images").json()
     assert caller["is_admin"] is True
     assert caller["read_only"] is False
     assert caller["project_id"] == "default"
@@ -36,7 +36,7 @@ def test_a_local_program_is_the_administrator_of_the_default_project(open_mode: 
 
 @pytest.mark.parametrize("token", ["anything", "u:p:member"])
 def test_a_token_changes_nothing(open_mode: Open, serve: Serve, token: str) -> None:
-    caller = httpx.get(serve(open_mode("none")), headers={"X-Auth-Token": token, "X-Roles": "reader"}).json()
+    caller = callers.get(serve(open_mode("none")), headers={"X-Auth-Token": token, "X-Roles": "reader"}).json()
     assert caller["project_id"] == "default"
     assert caller["is_admin"] is True
 
@@ -60,7 +60,7 @@ def test_a_token_changes_nothing(open_mode: Open, serve: Serve, token: str) -> N
 )
 @pytest.mark.parametrize("value", ["127.0.0.1", ""])
 def test_a_forwarded_request_is_refused(open_mode: Open, serve: Serve, name: str, value: str) -> None:
-    answer = httpx.get(serve(open_mode("none")), headers={name: value})
+    answer = callers.get(serve(open_mode("none")), headers={name: value})
     assert answer.status_code == 403
     assert name.lower() in answer.text
 
@@ -86,7 +86,7 @@ def test_a_forwarded_request_is_refused(open_mode: Open, serve: Serve, name: str
     ],
 )
 def test_a_foreign_host_is_refused(open_mode: Open, serve: Serve, host: str) -> None:
-    answer = httpx.get(serve(open_mode("none")), headers={"Host": host})
+    answer = callers.get(serve(open_mode("none")), headers={"Host": host})
     assert answer.status_code == 403
 
 
@@ -104,13 +104,13 @@ def test_a_foreign_host_is_refused(open_mode: Open, serve: Serve, host: str) -> 
     ],
 )
 def test_every_name_of_the_loopback_is_served(open_mode: Open, serve: Serve, host: str) -> None:
-    assert httpx.get(serve(open_mode("none")), headers={"Host": host}).status_code == 200
+    assert callers.get(serve(open_mode("none")), headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("headers", OTHER_PAGES, ids=str)
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_foreign_web_pages_are_refused(open_mode: Open, serve: Serve, headers: dict[str, str], method: str) -> None:
-    answer = httpx.request(method, serve(open_mode("none")), headers=headers)
+    answer = callers.request(method, serve(open_mode("none")), headers=headers)
     assert answer.status_code == 403
     assert "web page" in answer.text
 
@@ -118,26 +118,26 @@ def test_foreign_web_pages_are_refused(open_mode: Open, serve: Serve, headers: d
 def test_dns_rebinding_is_refused(open_mode: Open, serve: Serve) -> None:
     """A name of the attacker's that now resolves to 127.0.0.1: to the browser all of it is one origin."""
     headers = {"Host": "evil.example", "Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"}
-    assert httpx.get(serve(open_mode("none")), headers=headers).status_code == 403
+    assert callers.get(serve(open_mode("none")), headers=headers).status_code == 403
 
 
 def test_our_own_pages_are_served(open_mode: Open, serve: Serve) -> None:
     base = serve(open_mode("none"))
     own = {"Origin": base, "Referer": base + "/console", "Sec-Fetch-Site": "same-origin"}
-    assert httpx.post(base, headers=own).status_code == 200
-    assert httpx.get(base, headers={"Sec-Fetch-Site": "none"}).status_code == 200
+    assert callers.post(base, headers=own).status_code == 200
+    assert callers.get(base, headers={"Sec-Fetch-Site": "none"}).status_code == 200
     default_port = {"Host": "localhost", "Origin": "http://localhost"}
-    assert httpx.get(base, headers=default_port).status_code == 200
+    assert callers.get(base, headers=default_port).status_code == 200
 
 
 def test_a_name_can_be_allowed(open_mode: Open, serve: Serve) -> None:
     base = serve(open_mode("none", allowed_hosts=("Images.Lab", "console.lab")))
-    assert httpx.get(base, headers={"Host": "images.lab:9292"}).status_code == 200
-    assert httpx.get(base, headers={"Host": "other.lab:9292"}).status_code == 403
+    assert callers.get(base, headers={"Host": "images.lab:9292"}).status_code == 200
+    assert callers.get(base, headers={"Host": "other.lab:9292"}).status_code == 403
     console = {"Origin": "https://console.lab", "Sec-Fetch-Site": "cross-site", "Referer": "https://console.lab/"}
-    assert httpx.get(base, headers=console).status_code == 200
-    assert httpx.get(base, headers={**console, "Referer": "https://evil.example/"}).status_code == 403
-    assert httpx.get(base, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert callers.get(base, headers=console).status_code == 200
+    assert callers.get(base, headers={**console, "Referer": "https://evil.example/"}).status_code == 403
+    assert callers.get(base, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
 
 
 @pytest.mark.parametrize("peer", [("192.0.2.7", 1), ("::ffff:192.0.2.7", 1), ("2001:db8::1", 1), ("", 0), None])
@@ -171,14 +171,14 @@ def test_remote_callers_can_be_allowed_and_that_is_announced(open_mode: Open, se
     stranger = RequestHead("GET", "/", "", [(b"host", b"images.example")], ("192.0.2.7", 1), "http")
     assert identity.identify(stranger).is_admin
     base = serve(identity)
-    assert httpx.get(base, headers={"Host": "images.example", "X-Forwarded-For": "192.0.2.7"}).status_code == 200
+    assert callers.get(base, headers={"Host": "images.example", "X-Forwarded-For": "192.0.2.7"}).status_code == 200
     own = {"Host": "images.example", "Origin": "http://images.example"}
-    assert httpx.get(base, headers=own).status_code == 200
+    assert callers.get(base, headers=own).status_code == 200
     for page in OTHER_PAGES:
-        assert httpx.get(base, headers=page).status_code == 403
+        assert callers.get(base, headers=page).status_code == 403
 
 
 def test_anonymous_access_opens_no_door(open_mode: Open, serve: Serve) -> None:
     base = serve(open_mode("none", allow_anonymous_access=True))
-    assert httpx.get(base, headers={"Host": "evil.example"}).status_code == 403
-    assert httpx.get(base).json()["is_admin"] is True
+    assert callers.get(base, headers={"Host": "evil.example"}).status_code == 403
+    assert callers.get(base).json()["is_admin"] is True

@@ -17,6 +17,9 @@ from tests.bed.servers import Config, Server
 from tests.conftest import StartServer
 from tests.security.test_hostile_input import ask
 
+# A server for nearly each test.
+pytestmark = pytest.mark.slow
+
 SECRET = "Pl4ntedS3cret"
 LONG_ID = "req-" + "a1b2" * 40
 

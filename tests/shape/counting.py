@@ -29,6 +29,7 @@ from fanlight import application, logs
 from fanlight.http.pipeline import Pipeline
 from fanlight.http.protocol import Connection
 from fanlight.settings.load import load
+from tests.bed.callers import NO_TLS
 
 OWN = str(Path(fanlight.__file__).parent) + "/"
 SERVER = frozenset({"http/protocol.py", "http/cycle.py", "http/serving.py", "logs.py"})
@@ -164,7 +165,7 @@ class Running:
                 raise self._failure
             try:
                 base = f"http://127.0.0.1:{self._port}"
-                with httpx.Client(base_url=base, trust_env=False, timeout=SECONDS) as self._client:
+                with httpx.Client(base_url=base, trust_env=False, timeout=SECONDS, verify=NO_TLS) as self._client:
                     yield self
             finally:
                 self._loop.call_soon_threadsafe(self._stop.set)

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.bed.callers import NO_TLS
 from tests.bed.databases import needed
 from tests.stores.conformance import Backend, ReadingConformance, closed_port, silent_port
 
@@ -41,7 +42,7 @@ class Web(Backend):
     def __init__(self, stack: ExitStack) -> None:
         self._server = needed("FANLIGHT_TEST_HTTPFILES")
         self._stack = stack
-        self._client = stack.enter_context(httpx.Client(trust_env=False, timeout=60.0))
+        self._client = stack.enter_context(httpx.Client(trust_env=False, timeout=60.0, verify=NO_TLS))
 
     def options(self) -> Mapping[str, Any]:
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -55,7 +56,7 @@ def test_what_it_looks_like() -> None:
     seal = Seal(KEY)
     texts = {seal.close("file:///x") for _ in range(200)}
     assert len(texts) == 200  # a vector of its own each time
-    assert not [text for text in texts if "://" in text or "x" * 3 in text or "=" in text.rstrip("=")]
+    assert not [text for text in texts if not re.fullmatch(r"[A-Za-z0-9_-]+={0,2}", text) or "file" in text]
     assert {seal.open(text) for text in texts} == {"file:///x"}
     assert seal.open("file:///never/encrypted") == "file:///never/encrypted"
 
@@ -74,9 +75,14 @@ def test_another_key_is_told() -> None:
 
 
 @pytest.mark.parametrize("key", ["x", "x" * 15, "x" * 17, "ä" * 16 + "x"])
-def test_keys_that_cannot_be(key: str, tmp_path: Path) -> None:
+def test_keys_that_cannot_be(key: str) -> None:
     with pytest.raises(SettingsError, match="16, 24 or 32 bytes"):
         Seal(key)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", ["x" * 15, "ä" * 16 + "x"])
+def test_such_a_key_stops_the_start(key: str, tmp_path: Path) -> None:
     one = Server(tmp_path, config={"DEFAULT": {"metadata_encryption_key": key}})
     with pytest.raises(AssertionError, match="metadata_encryption_key"):
         one.start()
@@ -116,6 +122,7 @@ def test_in_the_service(server: StartServer, glance: Path) -> None:
     assert one.files() == {}
 
 
+@pytest.mark.slow
 def test_rows_from_before_the_key(server: StartServer) -> None:
     one = server(config=settings(None))
     image = one.as_member("p").create_active(b"old")
@@ -125,6 +132,7 @@ def test_rows_from_before_the_key(server: StartServer) -> None:
     assert one.as_member("p").get(f"/v2/images/{image['id']}/file").content == b"old"
 
 
+@pytest.mark.slow
 def test_with_another_key(server: StartServer) -> None:
     """The record can be seen, the data cannot be read or lost, and it is said why."""
     quiet: dict[str, dict[str, object]] = {
@@ -153,6 +161,7 @@ def test_with_another_key(server: StartServer) -> None:
     assert one.files() == {}
 
 
+@pytest.mark.slow
 def test_a_killed_upload_is_undone(server: StartServer) -> None:
     """What the lease says of it is encrypted, too."""
     one = server(config=settings(KEY))

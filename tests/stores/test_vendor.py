@@ -18,6 +18,9 @@ from tests.conftest import StartServer
 from tests.stores import disks
 from tests.stores.conformance import Backend, Conformance
 
+# pip, and a server for each test of the service.
+pytestmark = pytest.mark.slow
+
 PAGE = ROOT / "docs" / "adding-a-store.md"
 MIB = 1 << 20
 
