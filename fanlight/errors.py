@@ -233,6 +233,13 @@ class ObjectNotFound(StoreError):
     message = "The image data is not in the store."
 
 
+class ObjectDamaged(StoreError):
+    """What is stored is not what was recorded."""
+
+    code = "object-damaged"
+    message = "The stored image data is not as it was recorded."
+
+
 class ObjectExists(StoreError):
     code = "object-exists"
     message = "The store already has data of this image."

@@ -261,7 +261,7 @@ class BlockSource:
 def upload(scope: Any, budget: Budget, size: int | None = None) -> BlockSource:
     """Take the body of the request for a transfer thread. `size` overrides Content-Length as what is announced.
 
-    Instead of ASGI's `receive`, once, on the loop. Sends `100 Continue` if the client waits for it.
+    Instead of ASGI's `receive`, once, on the loop. A client that waits for `100 Continue` gets it with the first read.
     Raises ClientGone.
     """
     cycle: Cycle = scope["extensions"]["fanlight.cycle"]

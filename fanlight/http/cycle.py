@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BETWEEN, HEAD, BODY = "between requests", "in a head", "in a body"
 """Where the connection's parser stands."""
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LEFTOVER = 64 * 1024
 """Bytes: an unread rest of a body up to this is skipped and the connection kept; with more it is closed."""
 
@@ -117,15 +118,20 @@ class Cycle(RequestResponseCycle):
         return length
 
     def input(self) -> Input:
-        """Take the body away from the loop, for one worker thread to receive. Once, instead of `receive`."""
+        """Take the body away from the loop, for one worker thread to receive. Once, instead of `receive`.
+
+        A client that waits for `100 Continue` gets it when the thread first wants the body, not before: until then the
+        request may still be refused (RFC 9110, 10.1.1).
+        """
         connection = self.connection
         if self.disconnected or connection.is_closing():
             self.disconnected = True
             raise ClientGone
-        if self.waiting_for_100_continue:
-            self.waiting_for_100_continue = False
-            if self.more_body:
-                connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        invitation, self.waiting_for_100_continue = CONTINUE if self.waiting_for_100_continue else b"", False
+        if invitation and connection.transport.get_write_buffer_size():
+            # An answer before this one is still on its way through the loop.
+            connection.transport.write(invitation)
+            invitation = b""
         prefix, self.body = bytes(self.body), bytearray()
         remaining: int | None = 0
         if self.more_body:
@@ -133,7 +139,7 @@ class Cycle(RequestResponseCycle):
             length = self.content_length
             remaining = None if length is None else length - self.received
             self.pieces = [] if length is None else None
-        self._input = Input(connection.transport, prefix, remaining, self, connection.limits.body_seconds)
+        self._input = Input(connection.transport, prefix, remaining, self, connection.limits.body_seconds, invitation)
         return self._input
 
     def decode(self, raw: memoryview) -> tuple[list[bytes], bool]:
@@ -150,6 +156,8 @@ class Cycle(RequestResponseCycle):
             # What follows the body was met before it could be answered: drop it, and the connection after the answer.
             connection.broken = True
             self.keep_alive = False
+        if self.more_body and not connection.adds(len(raw), bool(self.pieces)):
+            raise httptools.HttpParserError("too much framing")
         return self.pieces, not self.more_body
 
     def client_gone(self) -> None:
@@ -176,7 +184,7 @@ class Cycle(RequestResponseCycle):
     def _resume_parsing(self) -> None:
         # The worker thread received exactly Content-Length bytes, which the old parser has not seen.
         self.more_body = False
-        self.connection.parser = httptools.HttpRequestParser(self.connection)
+        self.connection.parser = self.connection.new_parser()
         self.connection.phase = BETWEEN
 
     # -- the way out

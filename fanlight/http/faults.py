@@ -115,6 +115,7 @@ TABLE: Mapping[type[BaseException], Fault] = MappingProxyType(
         errors.MalformedLocation: Fault(400),
         errors.BadStoreConfiguration: Fault(500),
         errors.ObjectNotFound: Fault(404),
+        errors.ObjectDamaged: Fault(503),
         errors.ObjectExists: Fault(409),
         errors.ObjectInUse: Fault(409),
         errors.ObjectHasSnapshot: Fault(409),

@@ -4,6 +4,7 @@ The first step of every request. What it adds to `uvicorn.protocols.http.httptoo
 - time limits, kept by one sweep a second over all connections of the process (`sweep`), not by a timer per event;
 - a limit on the size of a request's head (431);
 - a body that does not end as announced is always a disconnect for the application, never a clean end;
+- an offer of another protocol is declined and the request answered, body and all; trailer fields are no headers;
 - an answer given before the body was read reaches the client: write, half-close, read and discard for a bounded time;
 - each request is a `Cycle` (cycle.py), through which the bytes of an image go past the loop.
 """
@@ -27,6 +28,9 @@ from fanlight.http.cycle import BETWEEN, BODY, HEAD, Cycle
 from fanlight.http.wire import unsent
 
 LOG = logging.getLogger(__name__)
+CODING = b"transfer-encoding"
+NOT_HTTP = "The request is not valid HTTP."
+REFUSED = {400: NOT_HTTP, 501: "The only transfer coding understood is chunked."}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,12 @@ class Connection(HttpToolsProtocol):
         """When the present phase began, or when the last byte of a body came."""
         self.head_size = self.head_raw = 0
         """Bytes of the present head: in complete headers, and as they came."""
+        self.quiet = 0
+        """Bytes of a chunked body since its last data: framing and trailer fields."""
+        self.refused = 400
+        """The status for a head that cannot be served."""
+        self.offered = b""
+        """A head that offers another protocol, without the offer."""
         self.retiring = False
         self.broken = False
         """Nothing that comes in is read any more."""
@@ -88,19 +98,47 @@ class Connection(HttpToolsProtocol):
             return
         # Bytes of a head are counted as they come, except in the piece in which it begins, which holds others' too.
         head = self.scope if self.phase == HEAD else None
+        cycle = self.cycle if self.phase == BODY else None
+        before = cycle.received if cycle is not None else 0
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # No other protocol is spoken here: the request is answered as it stands, and nothing after it is read.
-            self._break()
+            self._feed(data)
         except httptools.HttpParserError:
             if self.phase != HEAD or self.head_size + len(self.url) <= self.limits.head_size:
-                self._refuse(400, "The request is not valid HTTP.")
+                self._refuse(self.refused, REFUSED[self.refused])
                 return
+        if self.phase == BODY and not self.adds(len(data), self.cycle is not cycle or cycle.received != before):
+            self._refuse(400, NOT_HTTP)
         if self.phase == HEAD:
             self.head_raw += len(data) if self.scope is head else 0
             if max(self.head_raw, self.head_size + len(self.url)) > self.limits.head_size:
                 self._refuse(431, "The request line and headers are too large.")
+
+    def _feed(self, data: bytes) -> None:
+        """Let the parser read. It ends a message at a head that offers another protocol, and takes the body for that
+        protocol. Here none is spoken, the offer may be ignored (RFC 9110, 7.8), and a new one reads the head without it.
+        """
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as error:
+                if not self.offered:
+                    # CONNECT: answered as it stands; what follows is not for us.
+                    self._break()
+                    return
+                data, self.offered = self.offered + data[error.args[0] :], b""
+                self.parser = self.new_parser()
+
+    def new_parser(self) -> Any:
+        """One that has read nothing; like uvicorn's it does not mind what comes after a last request."""
+        parser = httptools.HttpRequestParser(self)
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return parser
+
+    def adds(self, count: int, had_data: bool) -> bool:
+        """Count `count` bytes of a chunked body; False when too many have come without data among them."""
+        self.quiet = 0 if had_data else self.quiet + count
+        return self.quiet <= self.limits.head_size
 
     def connection_lost(self, exc: Exception | None) -> None:
         for cycle in self._cycles():
@@ -147,18 +185,30 @@ class Connection(HttpToolsProtocol):
             raise RuntimeError("a request follows")
         super().on_message_begin()
         self.phase, self.since = HEAD, self.loop.time()
-        self.head_size = self.head_raw = 0
+        self.head_size = self.head_raw = self.quiet = 0
+        self.refused = 400
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self.phase == BODY:
+            # A trailer field: none has a meaning here, and as a header it would get past what looks at heads, be it a
+            # proxy in front or the identity (RFC 9110, 6.5.1).
+            return
         self.head_size += len(name) + len(value)
+        if len(name) == len(CODING) and name.lower() == CODING and value.strip().lower() != b"chunked":
+            self.refused = 501
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if self.head_size + len(self.url) > self.limits.head_size:
             raise ValueError("the head is too large")
-        self.phase = BODY
         parser = self.parser
         version, target = parser.get_http_version(), httptools.parse_url(self.url)
+        if self.refused != 400:
+            raise ValueError("a transfer coding that nobody decodes")
+        if parser.should_upgrade() and parser.get_method() != b"CONNECT":
+            self.offered = _without_offer(parser.get_method(), self.url, version, self.headers)
+            return
+        self.phase = BODY
         raw_path = target.path or b""
         path = raw_path.decode("ascii")
         scope: HTTPScope = self.scope
@@ -190,6 +240,8 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.offered:
+            return
         self.phase = BETWEEN
         self.cycle.more_body = False
         if self.cycle.pieces is None:
@@ -306,3 +358,15 @@ class Connection(HttpToolsProtocol):
             self._unread, self._unread_since = waiting, now
             return True
         return now - self._unread_since <= self.limits.answer_seconds
+
+
+def _without_offer(method: bytes, url: bytes, version: str, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """A head as it came, but for what offers to go on in another protocol."""
+    lines = [b"%s %s HTTP/%s" % (method, url, version.encode())]
+    for name, value in headers:
+        if name == b"connection":
+            kept = [part for part in value.split(b",") if part.strip().lower() not in (b"upgrade", b"http2-settings")]
+            value = b",".join(kept)
+        if name != b"upgrade":
+            lines.append(name + b": " + value)
+    return b"\r\n".join([*lines, b"", b""])

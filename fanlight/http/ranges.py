@@ -8,10 +8,10 @@ from collections.abc import Callable
 from fanlight.errors import Invalid, RangeNotSatisfiable
 
 Wanted = tuple[int, int | None]
-_RANGE = re.compile(r"bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*", re.ASCII)
-_CONTENT_RANGE = re.compile(r"bytes\s+(\d+)-(\d+)/(\d+|\*)", re.ASCII)
-_LONGEST = 19
-"""Digits of the largest offset that is looked at: 2**63 - 1 bytes."""
+_RANGE = re.compile(r"bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*", re.ASCII | re.IGNORECASE)
+_CONTENT_RANGE = re.compile(r"bytes\s+(\d+)-(\d+)/(\d+|\*)", re.ASCII | re.IGNORECASE)
+_BEYOND = 10**19
+"""More bytes than any image has: what numbers of more digits stand for."""
 
 
 def wanted(range_header: str | None, content_range: str | None) -> Callable[[int | None], Wanted] | None:
@@ -32,9 +32,9 @@ def _from_range(header: str) -> Callable[[int | None], Wanted]:
     if "," in header:
         raise Invalid("Requests with multiple ranges are not supported.")
     match = _RANGE.fullmatch(header.strip())
-    if match is None or match[1] == match[2] == "" or max(len(match[1]), len(match[2])) > _LONGEST:
+    if match is None or match[1] == match[2] == "":
         raise RangeNotSatisfiable("The Range header could not be understood.")
-    first, last = (int(part) if part else None for part in match.groups())
+    first, last = (_number(part) if part else None for part in match.groups())
     if first is not None and last is not None and last < first:
         raise RangeNotSatisfiable("The range ends before it begins.")
 
@@ -55,10 +55,10 @@ def _from_range(header: str) -> Callable[[int | None], Wanted]:
 
 def _from_content_range(header: str) -> Callable[[int | None], Wanted]:
     match = _CONTENT_RANGE.fullmatch(header.strip())
-    if match is None or max(map(len, match.groups())) > _LONGEST:
+    if match is None:
         raise RangeNotSatisfiable("The Content-Range header could not be understood.")
-    first, last = int(match[1]), int(match[2])
-    whole = None if match[3] == "*" else int(match[3])
+    first, last = _number(match[1]), _number(match[2])
+    whole = None if match[3] == "*" else _number(match[3])
     if last < first or (whole is not None and last >= whole):
         raise RangeNotSatisfiable("The Content-Range header names no bytes.")
 
@@ -70,3 +70,8 @@ def _from_content_range(header: str) -> Callable[[int | None], Wanted]:
         return first, min(last + 1, size) - first
 
     return choose
+
+
+def _number(digits: str) -> int:
+    digits = digits.lstrip("0") or "0"
+    return int(digits) if len(digits) < 20 else _BEYOND

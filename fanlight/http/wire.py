@@ -52,12 +52,19 @@ class Input:
     """The rest of a request body, received by a thread.
 
     `prefix`: what the loop has received already. `remaining`: bytes still to come, None when the chunks tell.
-    `idle` seconds without a byte end it. Afterwards `ended` says that the body is complete, `gone` that the
-    client is not to be had any more; `received` counts body bytes.
+    `idle` seconds without a byte end it. `invitation`: what the client waits for, sent when its body is first waited
+    for. Afterwards `ended` says that the body is complete, `gone` that the client is not to be had any more; `received`
+    counts body bytes.
     """
 
     def __init__(
-        self, transport: asyncio.Transport, prefix: bytes, remaining: int | None, exchange: Exchange, idle: float
+        self,
+        transport: asyncio.Transport,
+        prefix: bytes,
+        remaining: int | None,
+        exchange: Exchange,
+        idle: float,
+        invitation: bytes = b"",
     ) -> None:
         self.prefix = prefix
         self.received = len(prefix)
@@ -66,6 +73,7 @@ class Input:
         self._remaining = remaining
         self._exchange = exchange
         self._idle = idle
+        self._invitation = invitation
         self._lock = threading.Lock()
         self._busy = False
         self._closed = self.ended
@@ -81,12 +89,24 @@ class Input:
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until bytes can be received; False after `seconds`. Raises ClientGone: idle limit, or `close`."""
         limit = self._idle if seconds is None else seconds
+        if self._invitation:
+            self._invite()
         ready = not self._closed and self._poll.poll(limit * 1000)
         if self._closed:
             raise ClientGone("The upload was ended by the service.")
         if not ready and seconds is None:
             raise self._lost(f"The client sent nothing for {limit:g} seconds.")
         return bool(ready)
+
+    def _invite(self) -> None:
+        try:
+            # Nothing else is on its way to this client: it fits.
+            self._connection().send(self._invitation)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise self._lost() from error
+        self._invitation = b""
 
     def receive(self, view: memoryview) -> int:
         """Receive into `view`; 0 when nothing has come. Raises ClientGone (cut body), Invalid (broken chunk)."""

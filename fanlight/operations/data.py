@@ -242,19 +242,21 @@ def open_download(
     caller: Caller,
     image_id: str,
     choose: Callable[[int | None], tuple[int, int | None]],
-    prefer: tuple[str, ...] = (),
+    preferred: Callable[[], tuple[str, ...]],
 ) -> Download | None:
-    """Open the data of an image; None when it has none. `choose(size)` tells offset and length wanted.
+    """Open the data of an image; None when it has none. `choose(size)` tells offset and length wanted, `preferred()`
+    the stores to begin with; what they raise is raised once the image may be read.
 
     Locations are tried in order: preferred stores first, then by weight. One that fails on the way is followed by the
     next (reading.py).
-    Raises ImageNotFound, PolicyDenied, Forbidden (deactivated), RangeNotSatisfiable (by `choose`), StoreError.
+    Raises ImageNotFound, PolicyDenied, Forbidden (deactivated), StoreError.
     """
     with service.catalog.read() as connection:
         image = images.fetch(connection, image_id, viewer(caller))
     require(service, caller, "download_image", image)
     if image.status == "deactivated" and not caller.is_admin:
         raise Forbidden("The image is deactivated.")
+    prefer = preferred()
     if not image.locations:
         return None
     if prefer:

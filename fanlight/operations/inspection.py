@@ -18,6 +18,8 @@ from fanlight.errors import UnsupportedMedia
 LOG = logging.getLogger(__name__)
 SLICE = 64 * 1024
 """Bytes shown to an inspector at a time while it has not seen what it wants: it copies all that it is shown."""
+LARGEST = 2**63 - 1
+"""Bytes of the largest disk that the catalogue can tell of."""
 _KERNELS = frozenset({"aki", "ari"})
 
 
@@ -65,7 +67,8 @@ class Inspector:
     def finish(self, size: int) -> int | None:
         """The virtual size in bytes of the disk that went by in `size` bytes, None if unknown.
 
-        Raises UnsupportedMedia: the content is not the declared format, is several formats at once, or is not safe.
+        Raises UnsupportedMedia: the content is not the declared format or is several formats at once (both only with
+        `require_image_format_match`), or it is not safe.
         """
         if not self._looking:
             return None
@@ -75,13 +78,16 @@ class Inspector:
         if matches.keys() == {"iso", "gpt"}:
             # A bootable ISO may have a partition table in front.
             del matches["gpt"]
+        virtual_size = None
         try:
-            return self._judge(matches, size) or None
+            virtual_size = self._judge(matches, size) or None
         except UnsupportedMedia as error:
             if self._formats.require_image_format_match:
                 raise
             LOG.warning("accepted although: %s", error)
-            return None
+        for inspector in matches.values():
+            self._require_safe(inspector)
+        return virtual_size
 
     def _judge(self, matches: dict[str, FileInspector], size: int) -> int | None:
         if len(matches) > 1:
@@ -97,8 +103,6 @@ class Inspector:
             virtual_size = None
         else:
             raise UnsupportedMedia(f"The image is declared as {self._declared}, the data is {found}.")
-        if found != "raw":
-            self._require_safe(matches[found])
         return virtual_size
 
     def _require_safe(self, inspector: FileInspector) -> None:
@@ -144,6 +148,9 @@ def _virtual_size(inspector: FileInspector, size: int) -> int | None:
     if type(inspector).virtual_size is FileInspector.virtual_size:
         return size
     try:
-        return int(inspector.virtual_size)
+        claimed = int(inspector.virtual_size)
     except Exception as error:
         raise UnsupportedMedia(f"The {inspector.NAME} data has no readable size.") from error
+    if not 0 <= claimed <= LARGEST:
+        raise UnsupportedMedia(f"The {inspector.NAME} data claims a size that no disk has.")
+    return claimed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 
-from fanlight.errors import ObjectNotFound, StoreError
+from fanlight.errors import ObjectDamaged, ObjectNotFound, RangeNotSatisfiable, StoreError
 from fanlight.model import Caller, Image, Location
 from fanlight.stores import Reader, Stores
 
@@ -15,8 +15,9 @@ LOG = logging.getLogger(__name__)
 class Reading:
     """An open download of `size` bytes: iterate for its blocks, then close.
 
-    A location that does not open, or fails on the way, is followed by the next one, at the same byte. Raises what the
-    last one raised; ObjectNotFound where none has the data. `file`: see `Reader`; a local file is not followed.
+    A location that does not open, holds another number of bytes than the record says, or fails on the way, is followed
+    by the next one, at the same byte. Raises what the last one raised; ObjectNotFound where none has the data. `file`:
+    see `Reader`; a local file is not followed.
     """
 
     def __init__(
@@ -56,11 +57,23 @@ class Reading:
         while self._left:
             self._at = self._left.pop(0)
             try:
-                return self._stores.open(self._at, offset, length, self._caller)
+                return self._open(offset, length)
             except StoreError as error:
                 self._tell(error)
                 failure = error
         raise failure
+
+    def _open(self, offset: int, length: int | None) -> Reader:
+        size = self._image.size
+        try:
+            reader = self._stores.open(self._at, offset, length, self._caller)
+        except RangeNotSatisfiable as error:
+            # What was asked for lies within the image.
+            raise ObjectDamaged("The stored data ends before its recorded size.") from error
+        if length is None and size is not None and reader.size != size - offset:
+            reader.close()
+            raise ObjectDamaged(f"The stored data has {offset + reader.size} bytes, not the {size} that are recorded.")
+        return reader
 
     def _tell(self, error: StoreError) -> None:
         store = self._at.metadata.get("store")

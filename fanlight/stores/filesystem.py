@@ -387,7 +387,7 @@ def _explained(*, reading: bool = False) -> Iterator[None]:
     except FileExistsError:
         raise
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise (ObjectNotFound() if reading else StoreError("A directory of the store is gone.")) from error
+        raise (ObjectNotFound() if reading else StoreDenied("A directory of the store is gone.")) from error
     except OSError as error:
         if error.errno in _FULL:
             raise StoreFull from error

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import random
+import uuid
 from collections.abc import Iterator
 
 import httpx
@@ -215,3 +216,34 @@ def test_what_goes_up_comes_down(owner: Client, framing: str) -> None:
     assert shown["checksum"] == hashlib.md5(DATA).hexdigest()
     assert (shown["os_hash_algo"], shown["os_hash_value"]) == ("sha512", hashlib.sha512(DATA).hexdigest())
     assert owner.get(f"/v2/images/{image['id']}/file").content == DATA
+
+
+# -- a store that has other bytes than were put there
+
+
+@pytest.mark.parametrize("stored", [b"", b"0123", b"0123456789abcdef"])
+def test_damaged_data_is_never_a_whole_answer(service: Server, project: str, stored: bytes) -> None:
+    """A file that was cut or grew behind our back."""
+    owner = service.as_member(project)
+    image = owner.create_active(b"0123456789")
+    (file,) = (path for path in service.files() if image["id"] in path)
+    (service.data_dir / "images" / file).write_bytes(stored)
+    url = f"/v2/images/{image['id']}/file"
+    answer = owner.get(url)
+    assert (answer.status_code, "content-md5" in answer.headers) == (503, False)
+    if len(stored) < 10:
+        assert owner.get(url, headers={"Range": "bytes=2-9"}).status_code == 503
+    service.wait_for_log(f"image {image['id']} cannot be read from store local")
+
+
+# -- who may see an image is decided first
+
+
+def test_nothing_is_said_of_the_request_before_the_image_is_found(service: Server, project: str) -> None:
+    hidden = service.as_member(project).create_active(b"x")["id"]
+    stranger = service.as_member("stranger-" + project)
+    for image_id in (hidden, str(uuid.uuid4())):
+        url = f"/v2/images/{image_id}/file"
+        for header in ("x", "bytes=0-1,3-4", "bytes=7-"):
+            assert stranger.get(url, headers={"Range": header}).status_code == 404, header
+        assert stranger.get(url, params={"prefer": "nowhere"}).status_code == 404

@@ -8,6 +8,7 @@ import pytest
 
 from tests.bed.servers import Server
 from tests.conftest import StartServer
+from tests.edge.raw import eventually
 
 OCTETS = "application/octet-stream"
 
@@ -82,3 +83,19 @@ def test_without_the_check_of_formats_all_is_stored(server: StartServer) -> None
     one = server(config={"image_format": {"require_image_format_match": False}})
     image = one.as_member("p").create_active(b"no disk at all", disk_format="qcow2")
     assert (image["status"], image["virtual_size"]) == ("active", None)
+
+
+@pytest.mark.parametrize("instead", ["nothing", "a file"])
+def test_a_store_whose_folder_is_gone_is_not_writable(server: StartServer, instead: str) -> None:
+    """As when its file system is not mounted: 503, and the image can be uploaded once it is back."""
+    one = server()
+    member, images = one.as_member("p"), one.data_dir / "images"
+    image_id = member.create()["id"]
+    images.rmdir()
+    if instead == "a file":
+        images.write_text("in the way")
+    assert member.upload(image_id, b"x").status_code == 503
+    assert member.show(image_id)["status"] == "queued"
+    images.unlink(missing_ok=True)
+    images.mkdir()
+    eventually(lambda: member.upload(image_id, b"x").status_code == 204)

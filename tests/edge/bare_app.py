@@ -135,6 +135,13 @@ class BareApp:
         self.outcomes.append(f"uploaded {text}")
         await answer(send, text)
 
+    async def do_unwanted(self, scope: Any, receive: Any, send: Send, rest: str) -> None:
+        """Takes the body, and then does not want it."""
+        source = body.upload(scope, self.budget)
+        await self.pools.transfer(time.sleep, 0.1)
+        source.close()
+        await answer(send, "no", 413)
+
     async def do_reads(self, scope: Any, receive: Any, send: Send, rest: str) -> None:
         """An upload read like a file, `rest` bytes at a time."""
         source = body.upload(scope, self.budget)

@@ -78,6 +78,59 @@ def test_a_trailer_is_skipped(strict: Server) -> None:
         assert read_answer(connection).body == digest(b"abc")
 
 
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize(
+    "offer", ["Connection: Upgrade, HTTP2-Settings", "Connection: close , uPgrade", "connection: upgrade"]
+)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_body_behind_an_offer_to_upgrade_arrives(
+    strict: Server, path: str, framing: str, offer: str, at_once: bool
+) -> None:
+    """As `curl --http2` sends it. The parser takes the body for the other protocol's."""
+    data = DATA[:300_000]
+    body = data if framing == "length" else chunked(data, 65_536)
+    told = f"Content-Length: {len(data)}" if framing == "length" else CHUNKED
+    message = head(path, offer, "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQ", told) + body
+    with strict.connect() as connection:
+        cut = len(message) if at_once else message.index(b"\r\n\r\n") - 5
+        connection.sendall(message[:cut])
+        if not at_once:
+            time.sleep(0.05)
+            connection.sendall(message[cut:])
+        answer = read_answer(connection)
+        assert (answer.status, answer.body) == (200, digest(data))
+        assert (answer.headers.get("connection") == "close") == ("close" in offer)
+        if "close" not in offer:
+            connection.sendall(with_length("/upload", 3) + b"abc")
+            assert read_answer(connection).body == digest(b"abc")
+
+
+def test_offers_one_after_the_other_are_answered_in_order(strict: Server) -> None:
+    offer = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+    messages = [b"GET /hello/%d HTTP/1.1\r\nHost: x\r\n%s\r\n" % (number, offer) for number in range(20)]
+    with strict.connect() as connection:
+        connection.sendall(b"".join(messages))
+        received = b""
+        while received.count(b"HTTP/1.1 200 ") < 20 or not received.endswith(b"19"):
+            received += connection.recv(65536)
+    assert [part[-2:].strip() for part in received.split(b"HTTP/1.1 200 ")[1:]] == [b"%d" % n for n in range(20)]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_trailers_without_end_are_refused(start: Start, path: str) -> None:
+    """Whatever the parser keeps of them until they end, it is not without bound."""
+    server = start()
+    before = server.state()["memory"]
+    with server.connect() as connection:
+        connection.sendall(head(path, CHUNKED) + b"3\r\nabc\r\n0\r\nX-Long: ")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(40):
+                connection.sendall(b"x" * MIB)
+        assert read_answer(connection).status in (0, 400)
+    assert server.state()["memory"] - before < 12 * MIB
+
+
 @pytest.mark.parametrize("size", [1, 1000, 70_000, 5 * MIB])
 def test_reading_like_a_file(strict: Server, size: int) -> None:
     data = DATA[: 6 * MIB] if size > 1000 else DATA[:5000]
@@ -193,6 +246,13 @@ def test_expect_continue(strict: Server, path: str) -> None:
         assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(b"hello")
         assert read_answer(connection).body == digest(b"hello")
+
+
+def test_nothing_is_asked_for_before_it_is_wanted(strict: Server) -> None:
+    """What is refused in a worker thread is refused without the body."""
+    with strict.connect() as connection:
+        connection.sendall(with_length("/unwanted", 5, "Expect: 100-continue"))
+        assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
 def test_expect_continue_refused_gets_no_continue(strict: Server) -> None:

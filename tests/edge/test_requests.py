@@ -145,7 +145,6 @@ MALFORMED = {
     "negative length": b"POST /asgi HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
     "length with a plus": b"POST /asgi HTTP/1.1\r\nContent-Length: +3\r\n\r\nabc",
     "huge length": b"POST /asgi HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n",
-    "unknown coding": b"POST /asgi HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
     "blank before the colon": b"GET /hello HTTP/1.1\r\nContent-Length : 3\r\n\r\nabc",
     "folded header": b"GET /hello HTTP/1.1\r\nX-A: b\r\n c\r\n\r\n",
     "control character": b"GET /hello HTTP/1.1\r\nX-A: \x00\r\n\r\n",
@@ -172,10 +171,38 @@ def test_garbage_behind_a_request_does_not_disturb_its_answer(strict: Server) ->
 
 def test_an_upgrade_is_not_taken_up(strict: Server) -> None:
     with strict.connect() as connection:
-        connection.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
-        answer = read_answer(connection)
-        assert (answer.status, answer.body) == (200, b"hello")
+        for _ in range(2):
+            connection.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+            answer = read_answer(connection)
+            assert (answer.status, answer.body) == (200, b"hello")
+
+
+NO_TARGETS = {
+    "a tunnel": b"CONNECT a:80 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a port that cannot be": b"GET http://a:999999/v2 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no host": b"GET http:// HTTP/1.1\r\nHost: x\r\n\r\n",
+    "half an address": b"GET http://[::1/v2 HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", NO_TARGETS)
+def test_a_target_that_cannot_be_is_400(strict: Server, name: str) -> None:
+    """Also as the first request of a connection."""
+    with strict.connect() as connection:
+        connection.sendall(NO_TARGETS[name])
+        assert read_answer(connection).status == 400
         assert closed(connection)
+    assert "Traceback" not in strict.log.read_text()
+
+
+@pytest.mark.parametrize("codings", [b"gzip", b"gzip, chunked", b"deflate,chunked", b"identity, chunked"])
+def test_codings_that_are_not_decoded_are_501(strict: Server, codings: bytes) -> None:
+    """Or the encoded bytes would be taken for the data (RFC 9112, 6.1)."""
+    with strict.connect() as connection:
+        connection.sendall(b"PUT /upload HTTP/1.1\r\nTransfer-Encoding: %s\r\n\r\n3\r\nabc\r\n0\r\n\r\n" % codings)
+        assert read_answer(connection).status == 501
+        assert closed(connection)
+    assert strict.outcomes() == [] or "uploaded 3" not in strict.outcomes()[-1]
 
 
 def test_a_small_answer_is_one_packet(strict: Server) -> None:

@@ -16,19 +16,22 @@ import pytest
 
 from tests.bed.callers import Client
 from tests.bed.servers import Server
+from tests.conftest import StartServer
 
 MIB = 1 << 20
 REFUSED = 415
 
 
-def qcow2(*, backing: bytes = b"", incompatible: int = 0, version: int = 3, extension: bytes = b"") -> bytes:
-    """A small qcow2 of one MiB virtual size with the header as wanted."""
+def qcow2(
+    *, backing: bytes = b"", incompatible: int = 0, version: int = 3, extension: bytes = b"", size: int = MIB
+) -> bytes:
+    """A small qcow2 of `size` bytes virtual size with the header as wanted."""
     header_length = 104
     after = extension + struct.pack(">II", 0, 0)
     offset = header_length + len(after) if backing else 0
     header = struct.pack(
         ">4sIQIIQIIQQIIQQQQII",
-        *(b"QFI\xfb", version, offset, len(backing), 16, MIB, 0, 1, 196_608, 65_536, 1, 0, 0, incompatible, 0, 0),
+        *(b"QFI\xfb", version, offset, len(backing), 16, size, 0, 1, 196_608, 65_536, 1, 0, 0, incompatible, 0, 0),
         *(4, header_length),
     )
     return (header + after + backing).ljust(4 * 65_536, b"\0")
@@ -38,7 +41,7 @@ def data_file_extension(name: bytes) -> bytes:
     return struct.pack(">II", 0x44415441, len(name)) + name.ljust(-(-len(name) // 8) * 8, b"\0")
 
 
-def vmdk(kind: str, *extents: str) -> bytes:
+def vmdk(kind: str, *extents: str, sectors: int = 2048) -> bytes:
     """A sparse VMDK whose embedded descriptor says what is wanted."""
     descriptor = "\n".join(
         [
@@ -51,7 +54,7 @@ def vmdk(kind: str, *extents: str) -> bytes:
             "",
         ]
     ).encode()
-    header = struct.pack("<4sIIQQQQIQQQ", b"KDMV", 3, 3, 2048, 128, 1, 20, 512, 21, 26, 128).ljust(512, b"\0")
+    header = struct.pack("<4sIIQQQQIQQQ", b"KDMV", 3, 3, sectors, 128, 1, 20, 512, 21, 26, 128).ljust(512, b"\0")
     return (header + descriptor.ljust(20 * 512, b"\0")).ljust(MIB, b"\0")
 
 
@@ -127,6 +130,12 @@ HOSTILE: dict[str, tuple[str, bytes]] = {
     "luks declared qcow2": ("qcow2", luks()),
     "luks declared vmdk": ("vmdk", luks()),
 }
+VAST: dict[str, tuple[str, bytes]] = {
+    "a virtual size that no disk has": ("qcow2", qcow2(size=2**64 - 1)),
+    "the smallest of those": ("qcow2", qcow2(size=2**63)),
+    "the same in sectors": ("vmdk", vmdk("monolithicSparse", 'RW 2048 SPARSE "disk.vmdk"', sectors=2**55)),
+}
+"""What they claim does not fit into the catalogue."""
 ACCEPTED: dict[str, tuple[str, bytes]] = {
     "a plain qcow2": ("qcow2", qcow2()),
     "a plain raw disk": ("raw", b"\x5a" * MIB),
@@ -148,9 +157,9 @@ def send(member: Client, image_id: str, data: bytes, way: str) -> int:
 
 
 @pytest.mark.parametrize("way", ["at once", "in drops"])
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", [*HOSTILE, *VAST])
 def test_refused_and_nothing_left(service: Server, project: str, name: str, way: str) -> None:
-    disk_format, data = HOSTILE[name]
+    disk_format, data = {**HOSTILE, **VAST}[name]
     member = service.as_member(project)
     # Some formats are off by default in the configuration: there a create is refused already.
     made = member.post("/v2/images", json={"disk_format": disk_format, "container_format": "bare"})
@@ -203,3 +212,22 @@ def test_images_that_qemu_img_makes(service: Server, project: str, tmp_path: Pat
             image = member.create(disk_format=declared)
             # A good qcow2 under the name raw is only remarked upon.
             assert member.upload(image["id"], file.read_bytes()).status_code == status, (file.name, declared)
+
+
+def test_refused_also_where_formats_may_differ(server: StartServer) -> None:
+    """`require_image_format_match = false` is about what is declared, not about what is safe."""
+    formats = {"require_image_format_match": False, "disk_formats": "raw,qcow2,vmdk,iso,vhd,ami,qed"}
+    one = server(config={"image_format": formats})
+    member = one.as_member("p")
+    # A descriptor alone is text, and not known as a VMDK.
+    harmless = ("OSSA-2024-003", "luks", "OSSA-2023-002 a descriptor alone")
+    unsafe = {name: value for name, value in HOSTILE.items() if not name.startswith(harmless)}
+    for name, (disk_format, data) in unsafe.items():
+        image = member.create(disk_format=disk_format)
+        assert member.upload(image["id"], data).status_code == REFUSED, name
+        assert member.show(image["id"])["status"] == "queued", name
+    for name, (disk_format, data) in VAST.items():
+        image = member.create(disk_format=disk_format)
+        assert member.upload(image["id"], data).status_code == 204, name
+        assert member.show(image["id"])["virtual_size"] is None, name
+    assert len(one.files()) == len(VAST)

@@ -144,8 +144,12 @@ def test_the_heavier_store_is_read_first_and_its_loss_is_not_seen(two: Server, t
     member = two.as_member("p")
     assert member.show(image_id)["stores"] == "heavy,light"
     path = f"/v2/images/{image_id}/file"
-    (tmp_path / "heavy" / image_id).write_bytes(b"HEAVY"[:4])
+    (tmp_path / "heavy" / image_id).write_bytes(b"HEAV")
     assert member.get(path).content == b"HEAV"
+    for damaged in (b"HE", b"HEAVY", b""):
+        (tmp_path / "heavy" / image_id).write_bytes(damaged)
+        assert member.get(path).content == b"same"
+    assert member.get(path, headers={"Range": "bytes=1-2"}).content == b"am"
     (tmp_path / "heavy" / image_id).unlink()
     assert member.get(path).content == b"same"
     assert member.get(path, headers={"Range": "bytes=1-2"}).content == b"am"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fanlight.errors import Invalid, InvalidHeader, UnsupportedMedia
@@ -35,19 +36,20 @@ async def upload(call: Call, exchange: Exchange) -> Answer:
 
 async def download(call: Call, exchange: Exchange) -> Answer | None:
     """GET /v2/images/{image_id}/file"""
-    head, pools = call.head, call.edge.pools
-    choose = wanted(head.get("range"), head.get("content-range"))
-    prefer = _preferred(call)
+    pools = call.edge.pools
+    ranged, other = call.head.get("range"), call.head.get("content-range")
 
-    def whole(size: int | None) -> Wanted:
-        return 0, None
+    def choose(size: int | None) -> Wanted:
+        """Looked at when the image has been found: whoever may not see it learns nothing else."""
+        of_range = wanted(ranged, other)
+        return (0, None) if of_range is None else of_range(size)
 
     opened = await pools.sending(
-        data.open_download, call.service, call.caller, call.params["image_id"], choose or whole, prefer
+        data.open_download, call.service, call.caller, call.params["image_id"], choose, partial(_preferred, call)
     )
     if opened is None:
         return Answer(204, [])
-    status = 200 if choose is None else 206
+    status = 200 if ranged is None and other is None else 206
     headers = _headers(opened, status)
     await body.download(exchange.scope, pools, status, exchange.started(status, headers), opened.reader, opened.length)
     return None
