@@ -115,7 +115,7 @@ class Connection(HttpToolsProtocol):
 
     def _feed(self, data: bytes) -> None:
         """Let the parser read. It ends a message at a head that offers another protocol, and takes the body for that
-        protocol. Here none is spoken, the offer may be ignored (RFC 9110, 7.8), and a new one reads the head without it.
+        protocol. Here none is spoken, and the offer may be ignored (RFC 9110, 7.8): a new one reads the head without.
         """
         while data:
             try:
