@@ -28,7 +28,7 @@ FanlightError
 ├── SettingsError               a wrong option; stops the start
 └── StoreError
     ├── UnknownStore, UnknownScheme, MalformedLocation, BadStoreConfiguration
-    ├── ObjectNotFound, ObjectExists, ObjectInUse, ObjectHasSnapshot
+    ├── ObjectNotFound, ObjectDamaged, ObjectExists, ObjectInUse, ObjectHasSnapshot
     ├── StoreFull, StoreDenied, StoreForbidden, StoreTimeout, StoreUnreachable
     └── StoreReadOnly, StoreDeleteUnsupported, StoreReadUnsupported, RangeUnsupported, AclsUnsupported
 """

@@ -115,7 +115,7 @@ TABLE: Mapping[type[BaseException], Fault] = MappingProxyType(
         errors.MalformedLocation: Fault(400),
         errors.BadStoreConfiguration: Fault(500),
         errors.ObjectNotFound: Fault(404),
-        errors.ObjectDamaged: Fault(503),
+        errors.ObjectDamaged: Fault(503, retry_after=30),
         errors.ObjectExists: Fault(409),
         errors.ObjectInUse: Fault(409),
         errors.ObjectHasSnapshot: Fault(409),
