@@ -136,7 +136,8 @@ class S3(Store):
         """PUT what fits into one part, else a multipart upload. The server itself is told not to replace anything."""
         self._require_free(object_id)
         base = part_size(self._part, size, 1)
-        first = next_part(source, base)
+        # With room for one byte more a small object shows its end.
+        first = next_part(source, base if size is None else min(base, size + 1))
         if not first.data or (first.is_last and len(first.data) < self._threshold):
             return Added(self._url(object_id), len(first.data), md5=self._put(object_id, first))
         return Added(self._url(object_id), self._put_parts(object_id, source, size, first))

@@ -18,7 +18,10 @@ BLOCK = 4 * MIB
 """Bytes read at a time."""
 PARTS = 10_000
 """Parts that an upload may have (S3, "multipart upload limits")."""
-MEMORY = 48 * MIB
+FEW = 1_000
+"""Parts that an upload has where that needs none of more than `HANDY` bytes: Swift's s3api takes no more by default."""
+HANDY = 16 * MIB
+MEMORY = 40 * MIB
 """Bytes that the parts of one upload take, unless one part alone is larger (images of more than 400 GiB)."""
 GROWTH = 17
 """Bytes that parts of an upload of unknown size grow by, times the square of their number: 10,000 of them hold 5 TiB,
@@ -33,23 +36,32 @@ class Part(Struct):
 
 
 def part_size(base: int, size: int | None, number: int) -> int:
-    """Bytes of part `number` (from 1) of an object of `size` bytes, None if that is unknown; at least `base`."""
+    """Bytes of part `number` (from 1) of an object of `size` bytes, None if that is unknown; at least `base`.
+
+    In whole MiB, so that one part's memory can be the next one's.
+    """
     if size is not None:
-        return max(base, -(-size // PARTS))
-    return base + GROWTH * (number - 1) ** 2
+        wanted = max(base, min(HANDY, -(-size // FEW)), -(-size // PARTS))
+        return -(-wanted // MIB) * MIB
+    return base + GROWTH * (number - 1) ** 2 // MIB * MIB
 
 
-def next_part(source: Source, size: int) -> Part:
-    """Read at most `size` bytes."""
-    data = bytearray()
-    while len(data) < size:
-        block = source.read(min(BLOCK, size - len(data)))
-        if not len(block):
-            return Part(data, True)
-        data += block
-        # Its memory is wanted back.
-        del block
-    return Part(data, False)
+def next_part(source: Source, size: int, data: bytearray | None = None) -> Part:
+    """Read at most `size` bytes, into `data` where that has just this length."""
+    if data is None or len(data) != size:
+        data = bytearray(size)
+    place = 0
+    with memoryview(data) as view:
+        while place < size:
+            block = source.read(min(BLOCK, size - place))
+            if not len(block):
+                break
+            view[place : place + len(block)] = block
+            place += len(block)
+            # Its memory is wanted back.
+            del block
+    del data[place:]
+    return Part(data, place < size)
 
 
 def md5(data: bytes | bytearray) -> str:
@@ -73,27 +85,31 @@ class Upload:
     def __init__(self, send: Callable[[int, bytearray], str], base: int, size: int | None, threads: int) -> None:
         self.written = 0
         self._send, self._base, self._size, self._threads = send, base, size, threads
-        self._flying: deque[Future[str]] = deque()
+        self._flying: deque[tuple[Future[str], bytearray]] = deque()
 
     def run(self, source: Source, part: Part) -> list[str]:
         """Send `part` and all that still comes; the tags in order. When this ends, however it does, nothing is sent
         any more. Raises what the source and `send` raise."""
         tags: list[str] = []
-        number = 1
+        number, sent = 1, None
         with ThreadPoolExecutor(self._threads, thread_name_prefix="s3-parts") as pool:
             try:
                 while part.data:
                     # One more is being filled meanwhile.
                     while len(self._flying) >= self._limit(len(part.data)):
-                        tags.append(self._flying.popleft().result())
+                        future, sent = self._flying.popleft()
+                        tags.append(future.result())
                     self.written += len(part.data)
-                    self._flying.append(pool.submit(self._send, number, part.data))
+                    self._flying.append((pool.submit(self._send, number, part.data), part.data))
                     if part.is_last:
                         break
                     number += 1
-                    part = next_part(source, part_size(self._base, self._size, number))
-                while self._flying:
-                    tags.append(self._flying.popleft().result())
+                    size = part_size(self._base, self._size, number)
+                    if sent is not None and len(sent) != size:
+                        sent = None
+                    part = next_part(source, size, sent)
+                    sent = None
+                tags += [future.result() for future, _ in self._flying]
             finally:
                 pool.shutdown(cancel_futures=True)
         return tags

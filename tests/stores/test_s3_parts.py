@@ -79,6 +79,14 @@ def test_any_size_fits_into_the_parts_of_an_upload() -> None:
         assert part_size(base, None, 1) == part_size(base, 1, 1) == base
 
 
+def test_up_to_some_gigabytes_no_more_parts_are_needed_than_swift_takes() -> None:
+    for base in (5 * MIB, 10 * MIB):
+        for size in (5 << 30, 15 << 30, 15_625 * MIB):
+            assert -(-size // part_size(base, size, 1)) <= 1000
+        assert sum(part_size(base, None, number) for number in range(1, 1001)) >= 9 << 30
+        assert max(part_size(base, 15 << 30, 1), part_size(base, None, 700)) <= 16 * MIB + base
+
+
 def test_parts_keep_their_order_and_memory_its_bounds() -> None:
     """A server that answers late parts first; what is under way at a time is bounded."""
     lock = threading.Lock()
@@ -102,7 +110,7 @@ def test_parts_keep_their_order_and_memory_its_bounds() -> None:
     assert tags == [f"tag-{number}" for number in range(1, len(tags) + 1)]
     assert b"".join(sent[number] for number in sorted(sent)) == data
     assert upload.written == len(data)
-    assert most <= 48 * MIB
+    assert most <= 40 * MIB
 
 
 def test_part_that_fails_ends_the_upload() -> None:
