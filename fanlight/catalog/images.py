@@ -159,7 +159,9 @@ def _add_properties(
         try:
             connection.execute(_INSERT_PROPERTY, rows)
         except IntegrityError as error:
-            raise Duplicate("This database cannot keep custom properties whose names differ only in case.") from error
+            raise Duplicate(
+                "This database cannot keep custom properties whose names differ only in case or accents."
+            ) from error
 
 
 def _save_tags(connection: Connection, before: Image, after: Image, moment: datetime.datetime) -> None:

@@ -19,7 +19,13 @@ _LIVE = _C.deleted == false()
 _LIST = select(*_COLUMNS).where(_C.image_id == bindparam("image_id"), _LIVE).order_by(_C.id)
 _IT = (_C.image_id == bindparam("image_id"), equal(_C.member, bindparam("member", type_=String())))
 _FETCH = select(*_COLUMNS).where(*_IT, _LIVE)
-_ANY = select(_C.id, _C.deleted).where(*_IT).order_by(_C.deleted, desc(_C.id))
+# As the table's own index compares, which on MariaDB is without regard to case: two rows that it takes for one could
+# never be removed in the same second.
+_ANY = (
+    select(_C.id, _C.deleted)
+    .where(_C.image_id == bindparam("image_id"), _C.member == bindparam("member", type_=String()))
+    .order_by(_C.deleted, desc(_C.id))
+)
 _COUNT = select(func.count()).where(_C.image_id == bindparam("image_id"), _LIVE)
 
 
@@ -37,16 +43,18 @@ def fetch(connection: Connection, image_id: str, member_id: str) -> Member:
 
 
 def add(connection: Connection, image_id: str, member_id: str) -> Member:
-    """Add with status `pending`; a member removed earlier gets its row back. Raises Duplicate."""
+    """Add with status `pending`; a member removed earlier gets its row back. Raises Duplicate, on MariaDB also for one
+    whose id differs in case alone."""
     moment = now()
     earlier = connection.execute(_ANY, {"image_id": image_id, "member": member_id}).first()
     if earlier is not None and not earlier.deleted:
         raise Duplicate(f"Project {member_id} is a member of image {image_id} already.")
-    values: dict[str, Any] = {"status": "pending", "updated_at": moment, "deleted": False, "deleted_at": None}
+    values: dict[str, Any] = {"member": member_id, "status": "pending", "updated_at": moment}
+    values |= {"deleted": False, "deleted_at": None}
     if earlier is not None:
         connection.execute(update(image_members).where(_C.id == earlier.id).values(created_at=moment, **values))
     else:
-        row = {"image_id": image_id, "member": member_id, "can_share": False, "created_at": moment, **values}
+        row = {"image_id": image_id, "can_share": False, "created_at": moment, **values}
         connection.execute(insert(image_members), row)
     return Member(image_id=image_id, member_id=member_id, status="pending", created_at=moment, updated_at=moment)
 
