@@ -16,6 +16,9 @@ def test_fakeauth_takes_the_token_apart(open_mode: Open, serve: Serve) -> None:
     caller = callers.get(base, headers={"X-Auth-Token": "alice:p1:Member,READER"}).json()
     assert (caller["user_id"], caller["project_id"], caller["roles"]) == ("alice", "p1", ["member", "reader"])
     assert caller["is_admin"] is False
+    # As python-glanceclient sends every header.
+    encoded = callers.get(base, headers={"X-Auth-Token": "alice%3Ap1%3AMember%2CREADER"}).json()
+    assert {**encoded, "token": None} == {**caller, "token": None}
     caller = callers.get(base, headers={"X-Auth-Token": "root:None:Admin"}).json()
     assert caller["project_id"] is None
     assert caller["is_admin"] is True

@@ -5,6 +5,8 @@ Form of the token, as in Glance's own test suite: `user:project:role[,role]`; pr
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 from msgspec import structs
 
 from fanlight.errors import NotAuthenticated
@@ -31,7 +33,8 @@ class FakeAuth:
         token = head.get("x-auth-token")
         if not token:
             raise NotAuthenticated
-        parts = token.split(":")
+        # python-glanceclient sends headers percent-encoded.
+        parts = unquote(token).split(":")
         if len(parts) != 3 or not parts[0] or not parts[1]:
             raise NotAuthenticated("The token is not of the form user:project:role.")
         user, project, roles = parts
