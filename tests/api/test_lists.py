@@ -109,6 +109,25 @@ def test_filters(listed: tuple[Client, list[Image]], query: str) -> None:
     assert set(ids(found(member, query))) == expected
 
 
+COMPARISONS: dict[str, Callable[[int, int], bool]] = {
+    "": lambda value, number: value == number,
+    "_min": lambda value, number: value >= number,
+    "_max": lambda value, number: value <= number,
+}
+
+
+@pytest.mark.parametrize("column", ["min_ram", "min_disk", "size", "virtual_size"])
+@pytest.mark.parametrize("suffix", COMPARISONS)
+def test_numbers_of_any_size(listed: tuple[Client, list[Image]], column: str, suffix: str) -> None:
+    """Also those that the column, or any database, has no room for."""
+    member, images = listed
+    for number in (2**31 - 1, 2**31, -(2**31), -(2**31) - 1, -1, 2**63 - 1, 2**63, -(2**63) - 1, 10**30, -(10**30)):
+        expected = {
+            image["id"] for image in images if image[column] is not None and COMPARISONS[suffix](image[column], number)
+        }
+        assert set(ids(found(member, f"{column}{suffix}={number}"))) == expected, number
+
+
 @pytest.mark.parametrize("visibility", ["shared", "private", "community", "public"])
 def test_visibility(listed: tuple[Client, list[Image]], visibility: str) -> None:
     member, images = listed

@@ -29,10 +29,10 @@ _LISTED_COLUMNS = frozenset({"name", "id", "status", "container_format", "disk_f
 """Columns that take `eq:` and `in:`."""
 _TIME_COLUMNS = frozenset({"created_at", "updated_at"})
 _TEXT_COLUMNS = frozenset({"owner", "checksum", "os_hash_value", "os_hash_algo"})
-_NUMBER_COLUMNS = frozenset({"min_disk", "min_ram", "size", "virtual_size"})
+_NUMBER_COLUMNS = {"min_disk": 2**31 - 1, "min_ram": 2**31 - 1, "size": 2**63 - 1, "virtual_size": 2**63 - 1}
+"""Columns of numbers, and the largest that each holds; the smallest is one beyond its negative."""
 _PAGING = frozenset({"limit", "marker", "sort", "sort_key", "sort_dir", "tag", "member_status", "deleted"})
 """Parameters that are read elsewhere than in the loop over filters, or have no effect (`deleted`)."""
-_LARGEST = 2**63 - 1
 
 
 def parse_list_query(query_string: str, settings: Settings) -> ImageQuery:
@@ -127,7 +127,7 @@ def _text(wanted: dict[str, Any], name: str, value: str) -> None:
 
 
 def _number(wanted: dict[str, Any], name: str, value: str) -> None:
-    wanted["filters"].append(Filter(name, "eq", _integer(name, value)))
+    wanted["filters"].append(_compared(name, "eq", _integer(name, value)))
 
 
 _FILTERS: Mapping[str, Callable[[dict[str, Any], str, str], None]] = {
@@ -146,14 +146,27 @@ def _add_bound(wanted: dict[str, Any], name: str, value: str) -> None:
     """`<column>_min` and `<column>_max`, both inclusive, for columns that have an order clients can name."""
     column, operator = name[:-4], "gte" if name.endswith("_min") else "lte"
     if column in _NUMBER_COLUMNS:
-        bound: object = _integer(name, value)
+        found = _compared(column, operator, _integer(name, value))
     elif column in _TIME_COLUMNS:
-        bound = _moment(name, value)
+        found = Filter(column, operator, _moment(name, value))
     elif column in _TEXT_COLUMNS or column in _LISTED_COLUMNS:
-        bound = value
+        found = Filter(column, operator, value)
     else:
         raise Invalid(f"The filter {name} names no column of an image.")
-    wanted["filters"].append(Filter(column, operator, bound))
+    wanted["filters"].append(found)
+
+
+def _compared(column: str, operator: str, number: int) -> Filter:
+    """A condition on a column of numbers that means the same for every number, and asks databases only what they can
+    compare: a bound that all images are within becomes the column's own, and what none can have is among nothing.
+    """
+    largest = _NUMBER_COLUMNS[column]
+    smallest = -largest - 1
+    if operator == "gte":
+        number = max(number, smallest)
+    elif operator == "lte":
+        number = min(number, largest)
+    return Filter(column, operator, number) if smallest <= number <= largest else Filter(column, "in", ())
 
 
 def _split_operator(value: str) -> tuple[str, str]:
@@ -258,12 +271,9 @@ def _one_of(what: str, value: str, allowed: tuple[str, ...] | frozenset[str]) ->
 
 def _integer(name: str, value: str) -> int:
     try:
-        number = int(value)
+        return int(value)
     except ValueError:
         raise Invalid(f"The filter {name} takes an integer.") from None
-    if abs(number) > _LARGEST:
-        raise Invalid(f"The filter {name} takes an integer of at most 64 bits.")
-    return number
 
 
 def _moment(name: str, value: str) -> datetime.datetime:
