@@ -55,6 +55,9 @@ def test_members_rest_while_an_image_is_not_shared(service: Server, project: str
         assert member.get(f"/v2/images/{image['id']}").status_code == status
         assert owner.get(url).status_code == (200 if visibility == "shared" else 403)
         assert owner.get(f"{url}/{project}-m").status_code == status
+        for named in (project + "-m", project + "-nobody"):
+            expected = 403 if visibility == "private" or named == project + "-m" else 404
+            assert owner.put(f"{url}/{named}", json={"status": "accepted"}).status_code == expected
         assert owner.post(url, json={"member": project + visibility}).status_code == (
             200 if visibility == "shared" else 403
         )
