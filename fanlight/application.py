@@ -102,6 +102,7 @@ def make_edge(service: Service, log: Log) -> Edge:
             show_multiple_locations=settings.api.show_multiple_locations,
             multi_store=settings.stores.multi_store,
             weights={store.id: store.weight for store in settings.stores.stores},
+            declared=frozenset(custom.properties) if custom else frozenset(),
             placed=service.stores.placed,
             shown=service.stores.shown,
         ),

@@ -36,6 +36,11 @@ HIDDEN_PROPERTIES = frozenset({"os_glance_stage_host", "os_glance_hash_op_host"}
 """Internal properties that are never shown."""
 
 
+Property = str | float | None
+"""Value of a custom property. Numbers and truth values, where an operator declared such, are texts once they are kept.
+"""
+
+
 class Location(Struct, frozen=True, kw_only=True):
     """Where the bytes of an image lie. `url` may hold credentials: never log or show it unasked."""
 
@@ -69,7 +74,7 @@ class Image(Struct, frozen=True, kw_only=True):
     min_ram: int = 0
     protected: bool = False
     os_hidden: bool = False
-    properties: dict[str, str | None] = {}
+    properties: dict[str, Property] = {}
     tags: tuple[str, ...] = ()
     locations: tuple[Location, ...] = ()
     member: str | None = None

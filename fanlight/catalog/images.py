@@ -20,7 +20,7 @@ from fanlight.catalog.pages import list_page
 from fanlight.catalog.rows import COLUMNS, LONGEST_ID, Viewer, image_of, now, visible, whole_of
 from fanlight.catalog.tables import image_locations, image_members, image_properties, image_tags, images, live
 from fanlight.errors import Duplicate, ImageNotFound
-from fanlight.model import Image
+from fanlight.model import Image, Property
 
 __all__ = [
     "fetch",
@@ -126,7 +126,7 @@ def save(connection: Connection, before: Image, after: Image) -> Image:
     """Write what `after` has different from `before`, which was read under the row's lock in this transaction.
 
     Columns of the record, custom properties and tags; never status, size, hashes or locations. Returns the image as it
-    is now.
+    is now, but for numbers among its custom properties, which are texts when they are read.
     """
     moment = now()
     values = {name: getattr(after, name) for name in _SAVED if getattr(after, name) != getattr(before, name)}
@@ -144,17 +144,26 @@ def _save_properties(connection: Connection, before: Image, after: Image, moment
     new = []
     for name, value in after.properties.items():
         if before.properties.get(name, ...) != value:
-            parameters = {"its_image": before.id, "moment": moment, "its_name": name, "its_value": value}
+            kept = value if value is None or isinstance(value, str) else _text_of(value)
+            parameters = {"its_image": before.id, "moment": moment, "its_name": name, "its_value": kept}
             if connection.execute(_SET_PROPERTY, parameters).rowcount == 0:
-                new.append((name, value))
+                new.append((name, kept))
     _add_properties(connection, before.id, new, moment)
 
 
 def _add_properties(
-    connection: Connection, image_id: str, items: Iterable[tuple[str, str | None]], moment: datetime.datetime
+    connection: Connection, image_id: str, items: Iterable[tuple[str, Property]], moment: datetime.datetime
 ) -> None:
     times = {"created_at": moment, "updated_at": moment, "deleted": False}
-    rows = [{"image_id": image_id, "name": name, "value": value, **times} for name, value in items]
+    rows = [
+        {
+            "image_id": image_id,
+            "name": name,
+            "value": value if value is None or isinstance(value, str) else _text_of(value),
+            **times,
+        }
+        for name, value in items
+    ]
     if rows:
         try:
             connection.execute(_INSERT_PROPERTY, rows)
@@ -162,6 +171,11 @@ def _add_properties(
             raise Duplicate(
                 "This database cannot keep custom properties whose names differ only in case or accents."
             ) from error
+
+
+def _text_of(value: float) -> str:
+    """A number or a truth value as the column of texts keeps it: left to the drivers, it would be a text for each."""
+    return str(int(value)) if isinstance(value, bool) else str(value)
 
 
 def _save_tags(connection: Connection, before: Image, after: Image, moment: datetime.datetime) -> None:

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from fanlight.catalog.exact import equal
 from fanlight.catalog.tables import image_locations, image_members, image_properties, image_tags, images, live
-from fanlight.model import Image, Location
+from fanlight.model import Image, Location, Property
 
 COLUMNS = (
     images.c.id,
@@ -61,7 +61,7 @@ class Viewer(Struct, frozen=True):
 class Parts(Struct):
     """Properties, tags and locations of one image while they are gathered."""
 
-    properties: dict[str, str | None]
+    properties: dict[str, Property]
     tags: dict[int, str]
     """By the number of the row."""
     locations: list[Location]

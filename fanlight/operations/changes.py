@@ -42,6 +42,7 @@ FORMAT_FIELDS = frozenset({"container_format", "disk_format"})
 FORMATS_OPEN = frozenset({"queued", "importing"})
 """Statuses in which the formats may still change."""
 LONGEST_NAME = 255
+LARGEST_NUMBER = 2**63 - 1
 LONGEST_VALUE = 65_535
 """Bytes of a custom property's value: what MariaDB's column holds, the same on every database."""
 
@@ -105,6 +106,11 @@ def _require_storable(name: str, value: Any) -> None:
     # No character takes more than three bytes there.
     if isinstance(value, str) and 3 * len(value) > LONGEST_VALUE and len(value.encode()) > LONGEST_VALUE:
         raise Invalid(f"The value of {name} is longer than {LONGEST_VALUE} bytes.")
+    # What an operator declared may have other types; the table has texts.
+    if isinstance(value, list | dict):
+        raise Invalid(f"The value of {name} is a list or an object, which no property can keep.")
+    if isinstance(value, int) and not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+        raise Invalid(f"The value of {name} is a number of more than 64 bits.")
 
 
 def normalize(name: str, value: Any) -> Any:

@@ -6,7 +6,7 @@ Last step of a request's way, on the hottest path: plain dictionaries in a fixed
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -30,6 +30,8 @@ class DocumentOptions(Struct, frozen=True, kw_only=True):
     """Whether `stores` is shown."""
     weights: Mapping[str, int] = {}
     """Store id -> weight: locations appear heaviest first."""
+    declared: Collection[str] = ()
+    """Custom properties that the operator declared: they may be null, others are empty then."""
     placed: Callable[[Location], Location] = lambda location: location
     """A location with its store, which its record may not name (`Stores.placed`)."""
     shown: Callable[[Location], Location] = lambda location: location
@@ -65,7 +67,7 @@ def image_document(image: Image, options: DocumentOptions, caller: Caller) -> Do
     }
     for name, value in image.properties.items():
         if name not in document and name not in _NEVER_CUSTOM:
-            document[name] = "" if value is None else value
+            document[name] = "" if value is None and name not in options.declared else value
     if image.locations or options.show_multiple_locations:
         _add_locations(document, image, options, caller)
     return document
