@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import logging
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -35,6 +35,7 @@ from fanlight.errors import (
 from fanlight.model import INTERNAL_PREFIX, TRANSITIONS, Caller, Image, ImageQuery, Lease, Location
 from fanlight.operations import acls
 from fanlight.operations.access import require, require_change, require_writer, viewer
+from fanlight.operations.changes import Operation, apply
 from fanlight.operations.policy import ImageTarget
 from fanlight.operations.service import Service
 
@@ -95,22 +96,22 @@ def list_page(service: Service, caller: Caller, query: ImageQuery) -> Page:
 
 
 @retried
-def update(service: Service, caller: Caller, image_id: str, change: Callable[[Image], Image]) -> Image:
-    """Read, let `change` make the new record, save what differs: one transaction under the row's lock,
-    so that of two updates at once none is lost.
+def update(service: Service, caller: Caller, image_id: str, operations: Sequence[Operation]) -> Image:
+    """Read, apply `operations`, save what differs: one transaction under the row's lock, so that of two updates at once
+    none is lost. No operations: nothing but a look at the image.
 
-    `change` raises what forbids it; it must not have effects of its own (a retry calls it again).
-    Policy: `modify_image`, and the publishing rule of a new visibility. Raises LimitExceeded for quotas.
+    Policy: `modify_image`, before anything is told of what the image has; and the publishing rule of a new visibility.
+    Raises what `changes.apply` does, and LimitExceeded for quotas.
     """
     require_writer(caller)
     with service.catalog.write() as connection:
         before = images.fetch(connection, image_id, viewer(caller), lock=True)
-        after = change(before)
-        if after is before:
+        if not operations:
             require(service, caller, "get_image", before)
             return before
-        require_publishing(service, caller, before, after)
         require_change(service, caller, "modify_image", before)
+        after = apply(before, operations, caller)
+        require_publishing(service, caller, before, after)
         check_quotas(service, after, before)
         saved = images.save(connection, before, after)
     if after.visibility != before.visibility:
@@ -264,10 +265,10 @@ def _switch(service: Service, caller: Caller, image_id: str, rule: str, current:
 
 def add_tag(service: Service, caller: Caller, image_id: str, tag: str) -> None:
     """Add one tag (≤ 255 characters); a second time has no effect. Raises LimitExceeded over `image_tag_quota`."""
-    if len(tag) > 255:
-        raise Invalid("A tag has at most 255 characters.")
 
     def change(image: Image) -> Image:
+        if len(tag) > 255:
+            raise Invalid("A tag has at most 255 characters.")
         return image if tag in image.tags else replace(image, tags=(*image.tags, tag))
 
     _update_tags(service, caller, image_id, change)

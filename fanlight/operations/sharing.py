@@ -47,8 +47,6 @@ def show(service: Service, caller: Caller, image_id: str, member_id: str) -> Mem
 def add(service: Service, caller: Caller, image_id: str, member_id: str) -> Member:
     """Share with one more project, as `pending`. Raises Invalid, Duplicate, LimitExceeded (`image_member_quota`)."""
     require_writer(caller)
-    if len(member_id) > 255:
-        raise Invalid("The id of a member has at most 255 characters.")
     with service.catalog.write() as connection:
         image = images.fetch(connection, image_id, viewer(caller), lock=True)
         require(service, caller, "get_image", image)
@@ -56,6 +54,8 @@ def add(service: Service, caller: Caller, image_id: str, member_id: str) -> Memb
         if not service.settings.policy.enforce_new_defaults:
             require_owner(caller, image)
         require(service, caller, "add_member", image)
+        if len(member_id) > 255:
+            raise Invalid("The id of a member has at most 255 characters.")
         limit = service.settings.api.image_member_quota
         member = members.add(connection, image_id, member_id)
         if 0 <= limit < members.count(connection, image_id):

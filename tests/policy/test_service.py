@@ -53,6 +53,23 @@ def test_an_image_that_policy_hides_is_not_found(server: StartServer) -> None:
     assert one.as_admin().get(f"/v2/images/{other['id']}").status_code == 200
 
 
+def test_policy_comes_before_what_an_image_has(server: StartServer) -> None:
+    """Who may not change an image is told so, whatever the image has or lacks."""
+    one = server()
+    owner, other = one.as_member("p1"), one.as_member("p2")
+    image = owner.create(visibility="community", there="yes")
+    missing = {"op": "replace", "path": "/missing", "value": "x"}, {"op": "remove", "path": "/missing"}
+    for operation in (*missing, {"op": "remove", "path": "/there"}, {"op": "remove", "path": "/name"}):
+        assert other.change(image["id"], operation).status_code == 403
+        assert one.as_reader("p1").change(image["id"], operation).status_code == 403
+    draft_4 = {"Content-Type": "application/openstack-images-v2.0-json-patch"}
+    there = [{"add": "/there", "value": "x"}]
+    for client, status in ((other, 403), (owner, 409)):
+        assert client.patch(f"/v2/images/{image['id']}", json=there, headers=draft_4).status_code == status
+    assert [owner.change(image["id"], operation).status_code for operation in missing] == [409, 409]
+    assert other.change(image["id"]).json() == owner.show(image["id"]) == image
+
+
 def test_a_rule_that_one_may_see_but_not_pass_is_forbidden(server: StartServer) -> None:
     one = server(policy={"modify_image": "role:nobody", "delete_image": "role:nobody"})
     member = one.as_member("p1")

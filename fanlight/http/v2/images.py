@@ -34,15 +34,8 @@ def show(call: Call) -> Answer:
 def update(call: Call) -> Answer:
     """PATCH /v2/images/{image_id}"""
     operations = patch.parse(call.head.get("content-type"), call.body, call.edge.schemas)
-
-    image_id = call.params["image_id"]
-    if changes.location_operations(operations):
-        return json_answer(_document(call, locations.update(call.service, call.caller, image_id, operations)))
-
-    def change(image: Image) -> Image:
-        return changes.apply(image, operations, call.caller)
-
-    return json_answer(_document(call, images.update(call.service, call.caller, image_id, change)))
+    run = locations.update if changes.location_operations(operations) else images.update
+    return json_answer(_document(call, run(call.service, call.caller, call.params["image_id"], operations)))
 
 
 def delete(call: Call) -> Answer:
