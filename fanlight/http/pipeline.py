@@ -25,7 +25,15 @@ from urllib.parse import unquote_to_bytes
 
 from msgspec.structs import replace
 
-from fanlight.errors import ClientGone, FanlightError, Invalid, LimitExceeded, RequestIdTooLong, StoreError
+from fanlight.errors import (
+    ClientGone,
+    FanlightError,
+    Invalid,
+    LimitExceeded,
+    NotAuthenticated,
+    RequestIdTooLong,
+    StoreError,
+)
 from fanlight.http import compression, faults, forwarded, json, negotiation
 from fanlight.http.call import Answer, Call, Headers
 from fanlight.http.edge import Edge
@@ -41,6 +49,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 LOG = logging.getLogger(__name__)
 NOBODY = Caller()
+LONGEST_ID = 255
+"""Characters of the id of a project or a user: the columns have room for so many."""
 
 
 class Exchange:
@@ -78,13 +88,15 @@ class Exchange:
     def started(self, status: int, headers: Headers) -> Headers:
         """Note that an answer begins; its headers with those that every answer carries.
 
-        That is CORS, and the request id (not on the answers that need no identity).
+        That is CORS, and the request id (not on the answers that need no identity, nor where it was refused).
         """
         self.answered = True
         self.status = status
         if self.edge.cors.enabled:
             headers = [*headers, *self.edge.cors.headers(self.head)]
-        return [*headers, (b"x-openstack-request-id", self.request_id.encode())] if self.show_id else headers
+        if not self.show_id or not self.request_id:
+            return headers
+        return [*headers, (b"x-openstack-request-id", self.request_id.encode())]
 
     async def answer(self, answer: Answer) -> None:
         """Send a whole answer."""
@@ -161,6 +173,8 @@ class Pipeline:
         """In a worker thread: the call and its handler. Raises NotAuthenticated before anything else is told."""
         edge, head = self._edge, exchange.head
         caller = edge.identity.identify(head)
+        if len(caller.project_id or "") > LONGEST_ID or len(caller.user_id or "") > LONGEST_ID:
+            raise NotAuthenticated(f"The ids of projects and users have at most {LONGEST_ID} characters.")
         exchange.caller = replace(caller, request_id=exchange.request_id)
         route = match.route
         if route is None:
