@@ -36,7 +36,12 @@ class Route(NamedTuple):
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "/v2/schemas/{name}", discovery_routes.schema),
+    Route("GET", "/v2/schemas/image", discovery_routes.image_schema),
+    Route("GET", "/v2/schemas/images", discovery_routes.images_schema),
+    Route("GET", "/v2/schemas/member", discovery_routes.member_schema),
+    Route("GET", "/v2/schemas/members", discovery_routes.members_schema),
+    Route("GET", "/v2/schemas/task", discovery_routes.task_schema),
+    Route("GET", "/v2/schemas/tasks", discovery_routes.tasks_schema),
     Route("GET", "/v2/images", images.list_images, IGNORED),
     Route("POST", "/v2/images", images.create, JSON),
     Route("GET", "/v2/images/{image_id}", images.show),

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from fanlight.errors import NotFound
 from fanlight.http.call import Answer, Call, json_answer
 from fanlight.http.v2 import discovery
 
 
-def schema(call: Call) -> Answer:
-    """GET /v2/schemas/{name}"""
-    document = call.edge.schemas.documents.get(call.params["name"])
-    if document is None:
-        raise NotFound
-    return json_answer(document)
+def image_schema(call: Call) -> Answer:
+    """GET /v2/schemas/image"""
+    return json_answer(call.edge.schemas.documents["image"])
+
+
+def images_schema(call: Call) -> Answer:
+    """GET /v2/schemas/images"""
+    return json_answer(call.edge.schemas.documents["images"])
+
+
+def member_schema(call: Call) -> Answer:
+    """GET /v2/schemas/member"""
+    return json_answer(call.edge.schemas.documents["member"])
+
+
+def members_schema(call: Call) -> Answer:
+    """GET /v2/schemas/members"""
+    return json_answer(call.edge.schemas.documents["members"])
+
+
+def task_schema(call: Call) -> Answer:
+    """GET /v2/schemas/task"""
+    return json_answer(call.edge.schemas.documents["task"])
+
+
+def tasks_schema(call: Call) -> Answer:
+    """GET /v2/schemas/tasks"""
+    return json_answer(call.edge.schemas.documents["tasks"])
 
 
 def import_methods(call: Call) -> Answer:
