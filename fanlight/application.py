@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fanlight.catalog import Catalog, make_engine, open_catalog, schema
-from fanlight.errors import NotAuthenticated
+from fanlight.errors import NotAuthenticated, SettingsError, StoreError
 from fanlight.http.access import AccessLog
 from fanlight.http.body import Budget
 from fanlight.http.call import Headers
@@ -34,6 +34,7 @@ from fanlight.operations.policy import open_policy
 from fanlight.operations.service import Service
 from fanlight.settings import Settings, StoreSettings
 from fanlight.stores import create_stores
+from fanlight.stores.finding import make
 
 LOG = logging.getLogger(__name__)
 
@@ -46,10 +47,17 @@ def make_application(settings: Settings, log: Log) -> Pipeline:
 
 
 def prepare_folders(settings: Settings) -> None:
-    """Make the folder of a SQLite database, readable by us alone: it holds everything about everybody's images."""
+    """Make the folder of a SQLite database, readable by us alone: it holds everything about everybody's images.
+
+    Raises SettingsError where that cannot be.
+    """
     url = settings.database.connection
     if url.startswith("sqlite:///"):
-        Path(url.removeprefix("sqlite:///")).absolute().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = Path(url.removeprefix("sqlite:///")).absolute().parent
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"The folder {folder} of the database cannot be made: {error}.") from None
 
 
 def make_service(settings: Settings) -> Service:
@@ -69,8 +77,7 @@ def make_edge(service: Service, log: Log) -> Edge:
     """The parts of HTTP."""
     settings = service.settings
     server = settings.server
-    file = settings.api.schema_image_file
-    custom = read_custom_properties(Path(file)) if file else None
+    schemas = make_schemas(settings)
     pools = Pools(server.metadata_threads, server.transfer_threads, store_threads=server.store_threads)
 
     def start() -> None:
@@ -96,13 +103,13 @@ def make_edge(service: Service, log: Log) -> Edge:
             public_endpoint=settings.api.public_endpoint,
             disable_file=server.disable_by_file_path,
         ),
-        schemas=Schemas(settings.formats, custom),
+        schemas=schemas,
         documents=DocumentOptions(
             show_image_direct_url=settings.api.show_image_direct_url,
             show_multiple_locations=settings.api.show_multiple_locations,
             multi_store=settings.stores.multi_store,
             weights={store.id: store.weight for store in settings.stores.stores},
-            declared=frozenset(custom.properties) if custom else frozenset(),
+            declared=schemas.declared,
             placed=service.stores.placed,
             shown=service.stores.shown,
         ),
@@ -112,6 +119,12 @@ def make_edge(service: Service, log: Log) -> Edge:
         start=start,
         stop=stop,
     )
+
+
+def make_schemas(settings: Settings) -> Schemas:
+    """What bodies are checked with. Raises SettingsError: the file with custom properties cannot be used."""
+    file = settings.api.schema_image_file
+    return Schemas(settings.formats, read_custom_properties(Path(file)) if file else None)
 
 
 def _storing(service: Service) -> frozenset[str | None]:
@@ -167,6 +180,11 @@ def check_policy(settings: Settings) -> str:
     return f"{file} is in force" if file and Path(file).exists() else "the defaults are in force"
 
 
+def check_schemas(settings: Settings) -> str:
+    """What `doctor` says of the file with custom properties. Raises SettingsError."""
+    return f"{settings.api.schema_image_file} declares {len(make_schemas(settings).declared)}"
+
+
 def check_identity(settings: Settings) -> str:
     """What `doctor` says of the mode of identity. Raises SettingsError."""
     identity = open_identity(settings, open_policy(settings.policy))
@@ -180,6 +198,14 @@ def check_keystone_user(settings: Settings) -> None:
         identity.identify(RequestHead("GET", "/", "", [(b"x-auth-token", b"not-a-token")], None, "http"))
     except NotAuthenticated:
         return
+
+
+def check_file_store(store: StoreSettings) -> None:
+    """Raise SettingsError for options that contradict each other. Nothing is made or written."""
+    try:
+        make(store.id, store.type, store.options).configure()
+    except StoreError as error:
+        raise SettingsError(f"The store {store.id} does not work: {error}") from error
 
 
 def check_store(settings: Settings, store: StoreSettings) -> str:

@@ -50,6 +50,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     ]
     if settings.database.connection.startswith("sqlite"):
         looks.append(("database file", lambda: _look_at_database_file(settings)))
+    if settings.api.schema_image_file:
+        looks.append(("custom properties", lambda: application.check_schemas(settings)))
     if settings.logging.log_file:
         looks.append(("log file", lambda: _appendable(Path(str(settings.logging.log_file)))))
     if settings.identity.mode == "keystone":
@@ -88,6 +90,7 @@ def _look_at_store(settings: Settings, store: StoreSettings) -> Callable[[], str
     def look() -> str:
         if store.type != "file":
             return application.check_store(settings, store)
+        application.check_file_store(store)
         options = store.options
         folders = [item.rpartition(":")[0] or item for item in options.get("filesystem_store_datadirs") or []]
         return "; ".join(_writable(Path(name)) for name in folders or [options["filesystem_store_datadir"]])

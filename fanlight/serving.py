@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fanlight import logs
-from fanlight.application import limits, make_application, prepare_folders
+from fanlight.application import check_file_store, limits, make_application, make_schemas, prepare_folders
 from fanlight.catalog import open_catalog
 from fanlight.errors import SettingsError
 from fanlight.http.identity import open_identity
@@ -45,6 +45,10 @@ def check(settings: Settings) -> None:
     announcement = open_identity(settings, open_policy(settings.policy)).announcement
     if announcement:
         LOG.warning("%s", announcement)
+    make_schemas(settings)
+    for store in settings.stores.stores:
+        if store.type == "file" and store.id == settings.stores.default:
+            check_file_store(store)
     prepare_folders(settings)
     # A pool of connections must not be shared with children: it is closed before the first one starts.
     open_catalog(settings.database, migrate=settings.server.migrate).close()

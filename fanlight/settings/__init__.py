@@ -152,10 +152,15 @@ class ApiSettings:
         "DEFAULT",
         cfg.StrOpt,
         None,
-        "URL of the service as clients see it: all absolute links (list of versions, Location) begin so.",
+        "URL of the service as clients see it, https://host or with a path: all absolute links (list of versions, "
+        "Location) begin so.",
     )
     schema_image_file: str | None = option(
-        "fanlight", cfg.StrOpt, None, "JSON file that declares custom image properties."
+        "fanlight",
+        cfg.StrOpt,
+        "schema-image.json",
+        "JSON file that declares custom image properties. A relative path is looked up beside the configuration files.",
+        value=None,
     )
     enabled_import_methods: tuple[str, ...] = ()
     """The import methods on offer: none, whatever the option says, until import is there."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from fanlight.settings import (
     ApiSettings,
@@ -31,6 +32,7 @@ from fanlight.settings.unused import unused_options
 
 T = TypeVar("T")
 _UNITS = {"": 1, "B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
+_AES_KEYS = (16, 24, 32)
 _LONGEST_HASH = 64
 """Bytes of a digest that the column os_hash_value takes, in hexadecimal."""
 
@@ -51,15 +53,17 @@ def load(
     paste = read_paste(reader.value("paste_deploy", "config_file"), [str(name) for name in config_files], flavor)
     data_dir = Path(reader.value("fanlight", "data_dir")).absolute()
     stores, staging = select_stores(reader, data_dir)
+    homes = [Path(folder).absolute() for folder in reversed(config_dirs)]
+    homes += [Path(name).absolute().parent for name in reversed(config_files)]
     settings = Settings(
         server=_server(reader, paste),
-        api=_api(reader),
+        api=_api(reader, homes),
         formats=_filled(reader, FormatSettings),
         filtering=_filled(reader, FilteringSettings),
         database=_database(reader, data_dir),
         identity=_filled(reader, IdentitySettings, mode=mode),
         keystone=reader.keystone(),
-        policy=_policy(reader, config_files, config_dirs),
+        policy=_policy(reader, homes),
         stores=stores,
         staging=staging,
         cors=_filled(reader, CorsSettings),
@@ -88,7 +92,7 @@ def _server(reader: Reader, paste: Paste) -> ServerSettings:
     return _filled(reader, ServerSettings, disable_by_file_path=disable)
 
 
-def _api(reader: Reader) -> ApiSettings:
+def _api(reader: Reader, homes: Sequence[Path]) -> ApiSettings:
     algorithm = reader.value("DEFAULT", "hashing_algorithm")
     if not _is_hash(algorithm):
         raise reader.wrong(
@@ -99,7 +103,24 @@ def _api(reader: Reader) -> ApiSettings:
     match = re.fullmatch(r"(\d+)(B|KB|MB|GB|TB|)", reader.value("DEFAULT", "user_storage_quota"), re.ASCII)
     if match is None:
         raise reader.wrong("DEFAULT", "user_storage_quota", "it must be digits and then B, KB, MB, GB, TB or nothing")
-    return _filled(reader, ApiSettings, user_storage_quota=int(match[1]) * _UNITS[match[2]])
+    quota = int(match[1]) * _UNITS[match[2]]
+    key = reader.value("DEFAULT", "metadata_encryption_key")
+    if key and len(key.encode()) not in _AES_KEYS:
+        raise reader.wrong("DEFAULT", "metadata_encryption_key", "it must have 16, 24 or 32 bytes")
+    endpoint = reader.value("DEFAULT", "public_endpoint")
+    if endpoint and not _is_base_url(endpoint):
+        raise reader.wrong("DEFAULT", "public_endpoint", "it must be http:// or https://, a host, and at most a path")
+    return _filled(reader, ApiSettings, user_storage_quota=quota, schema_image_file=_schema_file(reader, homes))
+
+
+def _is_base_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    plain = text.isascii() and text.isprintable() and not set(text) & set(" ?#@")
+    return plain and parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
 
 
 def _is_hash(name: str) -> bool:
@@ -126,12 +147,21 @@ def _logging(reader: Reader) -> LoggingSettings:
     return _filled(reader, LoggingSettings, log_file=file or None)
 
 
-# -- policy files
+# -- files beside the configuration, which is in the folders `homes`: the first that has a file counts
 
 
-def _policy(reader: Reader, config_files: Sequence[str], config_dirs: Sequence[str]) -> PolicySettings:
-    homes = [Path(folder).absolute() for folder in reversed(config_dirs)]
-    homes += [Path(name).absolute().parent for name in reversed(config_files)]
+def _schema_file(reader: Reader, homes: Sequence[Path]) -> str | None:
+    """Where custom properties are declared; None: nowhere. Only a file that was asked for is missed."""
+    name, given = reader.value("fanlight", "schema_image_file"), reader.is_given("fanlight", "schema_image_file")
+    file = _looked_up(name, homes) if name and (homes or given) else None
+    if file is None or file.exists():
+        return str(file) if file else None
+    if given:
+        reader.warn(f"[fanlight]schema_image_file: {file} does not exist; no custom property is declared.")
+    return None
+
+
+def _policy(reader: Reader, homes: Sequence[Path]) -> PolicySettings:
     name, folders = reader.value("oslo_policy", "policy_file"), reader.value("oslo_policy", "policy_dirs")
     file = _looked_up(name, homes) if name and (homes or reader.is_given("oslo_policy", "policy_file")) else None
     if file is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -136,12 +137,24 @@ def _store(reader: Reader, store_id: str, kind: str, group: str, fallback: str |
     for option in known:
         place = group if fallback is None or reader.is_given(group, option.dest) else fallback
         values[option.dest] = reader.value(place, option.dest)
+        if option.dest == "filesystem_store_file_perm" and not _is_mode(values[option.dest]):
+            raise reader.wrong(place, option.dest, "it must be octal digits that let the owner read, such as 640")
     if values.get("filesystem_store_datadirs") and reader.is_given(group, "filesystem_store_datadir"):
         reader.warn(f"[{group}]filesystem_store_datadir has no effect: filesystem_store_datadirs is set, too.")
     description, weight = values.pop("store_description"), values.pop("weight")
     if kind not in DRIVER_OPTIONS:
         values |= _untyped(reader, group, fallback)
     return StoreSettings(id=store_id, type=kind, options=values, description=description, weight=weight)
+
+
+def _is_mode(digits: int) -> bool:
+    """Whether octal digits, written as a decimal number, are a mode of files that can be read. 0 and below: none."""
+    if digits <= 0:
+        return True
+    try:
+        return int(str(digits), 8) <= 0o7777 and bool(int(str(digits), 8) & stat.S_IRUSR)
+    except ValueError:
+        return False
 
 
 def _untyped(reader: Reader, group: str, fallback: str | None) -> dict[str, str]:

@@ -59,6 +59,14 @@ def member(server: StartServer, database: Database, tmp_path: Path) -> Client:
     return server(database=database.url, config=config).as_member("p1")
 
 
+def test_what_stands_beside_the_configuration_counts(server: StartServer, tmp_path: Path) -> None:
+    (tmp_path / "server-0").mkdir()
+    (tmp_path / "server-0" / "schema-image.json").write_text(json.dumps(DECLARED))
+    member = server().as_member("p1")
+    assert member.get("/v2/schemas/image").json()["properties"]["cores"] == {"type": "integer", "is_base": False}
+    assert member.post("/v2/images", json={"cores": "5"}).status_code == 400
+
+
 def test_what_is_kept(member: Client) -> None:
     for name, given, read in KEPT:
         made = member.create(**{name: given})

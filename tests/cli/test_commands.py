@@ -142,6 +142,13 @@ WRONG: dict[str, tuple[Sections, str]] = {
     "a mode that is not": ({"paste_deploy": {"flavor": "nonsense"}}, "flavor"),
     "a hash that is not": ({"DEFAULT": {"hashing_algorithm": "sha3000"}}, "hashing_algorithm"),
     "a database that is not": ({"database": {"connection": "oracle://a:planted-s3cret@b/c"}}, "connection"),
+    "an endpoint that is no URL": ({"DEFAULT": {"public_endpoint": "not a url"}}, "public_endpoint"),
+    "a key that is none": ({"DEFAULT": {"metadata_encryption_key": "planted-s3cret"}}, "metadata_encryption_key"),
+    "a mode of files that is none": ({"glance_store": {"filesystem_store_file_perm": "999"}}, "file_perm"),
+    "folders that contradict each other": (
+        {"glance_store": {"filesystem_store_datadirs": "/tmp/a:1\nfilesystem_store_datadirs = /tmp/a:2"}},
+        "two priorities",
+    ),
     "a store of no type": ({"DEFAULT": {"enabled_backends": "a:nonsense"}, "glance_store": {}}, "nonsense"),
     "a default store that is not": (
         {"DEFAULT": {"enabled_backends": "a:file"}, "glance_store": {"default_backend": "b"}},
@@ -157,6 +164,22 @@ def test_a_wrong_value_stops_the_start(tmp_path: Path, name: str) -> None:
     lines = [line for line in done.err.splitlines() if " WARNING " not in line]
     require_one_line(Done(done.code, done.out, "\n".join(lines) + "\n"), word)
     assert "planted-s3cret" not in done.err
+
+
+@pytest.mark.parametrize("schema", ['{"cores": {"type": "nonsense"}}', '{"cores": {"pattern": "("}}', '{"cores": 5}'])
+def test_custom_properties_that_are_none_stop_the_start(tmp_path: Path, schema: str) -> None:
+    (tmp_path / "schema-image.json").write_text(schema)
+    for command in ("serve", "doctor"):
+        done = fanlight(tmp_path, command, "--data-dir", "d", config={"glance_store": {}})
+        said = [line for line in (done.err + done.out).splitlines() if "schema-image.json" in line]
+        assert (done.code, len(said)) == (1, 1), done
+        assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("folder", ["/proc/nope", "/etc/passwd/x", "/dev/null"])
+@pytest.mark.parametrize("words", ["serve", "db sync"])
+def test_a_data_folder_that_cannot_be_made(tmp_path: Path, folder: str, words: str) -> None:
+    require_one_line(fanlight(tmp_path, *words.split(), "--data-dir", folder), folder)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

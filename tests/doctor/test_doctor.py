@@ -275,6 +275,20 @@ def test_an_impossible_value_is_one_line(tmp_path: Path) -> None:
     assert "bind_port" in done.err
 
 
+def test_custom_properties_that_are_none(tmp_path: Path) -> None:
+    file = tmp_path / "schema-image.json"
+    file.write_text('{"cores": {"type": "nonsense"}}')
+    require_bad(examined(tmp_path), "custom properties", str(file), "cores")
+    file.write_text('{"cores": {"type": "integer"}}')
+    assert findings(examined(tmp_path))["custom properties"] == (True, f"{file} declares 1")
+
+
+def test_options_of_a_store_that_contradict_each_other(tmp_path: Path) -> None:
+    folders = f"{tmp_path}/a:1\nfilesystem_store_datadirs = {tmp_path}/a:2"
+    done = examined(tmp_path, {"glance_store": {"stores": "file", "filesystem_store_datadirs": folders}})
+    assert "two priorities" in findings(done)["store file"][1]
+
+
 def test_a_policy_that_cannot_be_understood(tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text('"get_images": "role:admin and"\n')
     done = examined(tmp_path, {"oslo_policy": {"policy_file": tmp_path / "policy.yaml"}})

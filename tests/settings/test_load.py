@@ -175,6 +175,41 @@ def test_a_policy_in_json_beside_is_told(loaded: Load, tmp_path: Path) -> None:
     assert not told(loaded(""), "policy.json is not read")
 
 
+# -- custom properties
+
+
+def test_custom_properties_are_beside_the_configuration(tmp_path: Path) -> None:
+    for name in ("etc", "more", "conf.d"):
+        (tmp_path / name).mkdir()
+    for name in ("etc/a.conf", "more/b.conf"):
+        (tmp_path / name).write_text("")
+    files, folders = [str(tmp_path / "etc/a.conf"), str(tmp_path / "more/b.conf")], [str(tmp_path / "conf.d")]
+    found = load(files, folders)
+    assert found.api.schema_image_file is None
+    assert not told(found, "schema")
+    # The folders of --config-dir come first, then those of the files, the last one first.
+    for place in ("etc", "more", "conf.d"):
+        (tmp_path / place / "schema-image.json").write_text("{}")
+        assert load(files, folders).api.schema_image_file == f"{tmp_path}/{place}/schema-image.json"
+
+
+def test_custom_properties_by_name(loaded: Load, tmp_path: Path) -> None:
+    (tmp_path / "schema-image.json").write_text("{}")
+    found = loaded("[fanlight]\nschema_image_file = mine.json\n")
+    assert found.api.schema_image_file is None
+    assert told(found, "mine.json does not exist")
+    (tmp_path / "mine.json").write_text("{}")
+    assert loaded("[fanlight]\nschema_image_file = mine.json\n").api.schema_image_file == f"{tmp_path}/mine.json"
+    assert loaded("[fanlight]\nschema_image_file =\n").api.schema_image_file is None
+
+
+@pytest.mark.parametrize(
+    "text", ["https://images.example", "http://[::1]:9292", "https://cloud.example/image/", "http://10.0.0.1:80", ""]
+)
+def test_public_endpoints(loaded: Load, text: str) -> None:
+    assert (loaded(f"[DEFAULT]\npublic_endpoint = {text}\n").api.public_endpoint or "") == text
+
+
 # -- what is refused
 
 WRONG = [
@@ -190,6 +225,25 @@ WRONG = [
     ("[DEFAULT]\nuser_storage_quota = 5 GB\n", "[DEFAULT]user_storage_quota = 5 GB is wrong"),
     ("[DEFAULT]\nuser_storage_quota = 5gb\n", "[DEFAULT]user_storage_quota = 5gb is wrong"),
     ("[DEFAULT]\nuser_storage_quota = -1\n", "[DEFAULT]user_storage_quota = -1 is wrong"),
+    *(
+        (f"[DEFAULT]\npublic_endpoint = {text}\n", "public_endpoint")
+        for text in (
+            "images",
+            "ftp://a",
+            "https://",
+            "https://a b",
+            "https://a:x",
+            "//a",
+            "https://a?b",
+            "https://u@a",
+        )
+    ),
+    ("[DEFAULT]\nmetadata_encryption_key = planted\n", "key = (not shown) is wrong: it must have 16, 24 or 32 bytes."),
+    (
+        "[glance_store]\nfilesystem_store_file_perm = 999\n",
+        "file_perm = 999 is wrong: it must be octal",
+    ),
+    ("[glance_store]\nfilesystem_store_file_perm = 37\n", "filesystem_store_file_perm = 37 is wrong"),
     ("[fanlight]\nlease_seconds = 1\n", "[fanlight]lease_seconds = 1 is wrong: it must be a number of at least 3"),
     (
         "[oslo_policy]\nremote_content_type = x\n",

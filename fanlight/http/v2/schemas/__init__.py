@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 
-from fanlight.errors import Forbidden, Invalid
+from fanlight.errors import Forbidden, Invalid, SettingsError
 from fanlight.http.v2.schemas import texts
 from fanlight.http.v2.schemas.custom import CustomProperties
 from fanlight.operations.changes import ADDRESS_FIELDS, created_fields
@@ -27,7 +27,8 @@ _LONGEST_REASON = 300
 class Schemas:
     """All schema documents by name, and the validators of request bodies.
 
-    `custom`: what a `schema-image.json` declares. Raises SettingsError when that contradicts a base property.
+    `custom`: what a `schema-image.json` declares. Raises SettingsError when that contradicts a base property, or is no
+    JSON schema.
     """
 
     def __init__(self, formats: FormatSettings, custom: CustomProperties | None = None) -> None:
@@ -35,6 +36,11 @@ class Schemas:
         self._properties = texts.image_properties(formats.container_formats, formats.disk_formats)
         custom.require_compatible(self._properties)
         self._properties.update(custom.properties)
+        self.declared = frozenset(custom.properties)
+        """The names of custom properties that an operator declared."""
+        for name, schema in custom.properties.items():
+            _require_schema(f"{custom.file}: the schema of {name}", {name: schema})
+        _require_schema(f"{custom.file}: its schemas together", custom.properties)
         image = texts.image_document(self._properties, custom.required)
         member, task = texts.member_document(), texts.task_document()
         self.documents: Mapping[str, dict[str, Any]] = {
@@ -66,6 +72,14 @@ class Schemas:
     def validate_value(self, name: str, value: object) -> None:
         """Raise Invalid unless `value` may stand under `name` in an image."""
         _validate(self._values.get(name, self._other), {name: value})
+
+
+def _require_schema(what: str, properties: Mapping[str, Any]) -> None:
+    try:
+        _validator(properties, ())
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+        reason = " ".join(getattr(error, "message", str(error)).split())[:_LONGEST_REASON]
+        raise SettingsError(f"{what} cannot be used: {reason}") from None
 
 
 def _with_ranges(properties: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

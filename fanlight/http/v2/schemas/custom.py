@@ -19,12 +19,13 @@ class CustomProperties(Struct, frozen=True):
 
     properties: Mapping[str, dict[str, Any]] = {}
     required: tuple[str, ...] = ()
+    file: str = FILE_NAME
 
     def require_compatible(self, base: Mapping[str, object]) -> None:
         """Raise SettingsError if a declared property redefines one of `base`."""
         for name, schema in self.properties.items():
             if name in base and {**schema, "is_base": None} != {**_mapping(base[name]), "is_base": None}:
-                raise SettingsError(f"{FILE_NAME} redefines the property {name}, which every image has.")
+                raise SettingsError(f"{self.file} redefines the property {name}, which every image has.")
 
 
 def read_custom_properties(path: Path) -> CustomProperties:
@@ -46,7 +47,7 @@ def read_custom_properties(path: Path) -> CustomProperties:
     if not all(isinstance(schema, dict) for schema in declared.values()) or not isinstance(required, list):
         raise SettingsError(f"{path} must map names of properties to schemas.")
     properties = {name: {**schema, "is_base": False} for name, schema in declared.items()}
-    return CustomProperties(properties, tuple(str(name) for name in required))
+    return CustomProperties(properties, tuple(str(name) for name in required), str(path))
 
 
 def _mapping(document: object) -> dict[str, Any]:
