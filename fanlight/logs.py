@@ -47,9 +47,14 @@ _REDACTIONS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"([a-z][a-z0-9+.-]*://[^\s/:@'\"]*):[^\s/'\"]*@", re.I), r"\1:***@"),
     # Authorization: Basic … in a header dump, a dict or a tuple of bytes
     (re.compile(r"\b(basic|bearer|digest|negotiate)\s+[A-Za-z0-9+/=._~-]{6,}", re.I), r"\1 ***"),
-    # 'password': 'x', password=x, X-Auth-Token: x, (b'x-auth-token', b'x')
+    # 'password': 'x', password=x, X-Auth-Token: x, (b'x-auth-token', b'x'). A comma parts name and value only after
+    # quotation marks, and the file of users (".../htpasswd, line 5", "htpasswd_file = ...") is no password.
     (
-        re.compile(rf"(\b{_SECRET_NAMES}[\"']?\s*[:=,]\s*)(b?\"[^\"]*\"|b?'[^']*'|(?!\*\*\*)[^\s\"',;&)}}\]]+)", re.I),
+        re.compile(
+            rf"(\b(?!htpasswd(?:_file)?\b){_SECRET_NAMES}(?:[\"']\s*[:=,]|\s*[:=])\s*)"
+            r"(b?\"[^\"]*\"|b?'[^']*'|(?!\*\*\*)[^\s\"',;&)}\]]+)",
+            re.I,
+        ),
         r"\1***",
     ),
     # Keystone's Fernet tokens, wherever they are

@@ -42,6 +42,11 @@ SECRETS = {
     "GET /x?temp_url_sig={}&temp_url_expires=1": "a temporary url",
     "X-Service-Token={}": "a service token",
     "token {}": "",
+    '("password", "{}")': "a pair",
+    "['admin_password' , '{}']": "a list",
+    "token: {}": "a token",
+    "htpasswd_password = {}": "an option that begins like a file",
+    "https://u:{}@h/htpasswd": "a url of a file of users",
 }
 
 
@@ -83,6 +88,11 @@ def test_no_secret_is_written(tmp_path: Path, pattern: str, secret: str) -> None
         "image 3 of 5 at https://host:9292/v2/images",
         "the keyboard of the monkey is basic",
         "lease 4711 expires at 12:30:01",
+        "/etc/fanlight/htpasswd, line 5: the hash is not bcrypt",
+        "/etc/fanlight/htpasswd: no such file",
+        "[fanlight]htpasswd_file = /etc/fanlight/htpasswd is wrong",
+        "no password, no token, no key",
+        "EVERY CALLER IS WHOEVER ITS TOKEN CLAIMS (user:project:role in X-Auth-Token). For tests only",
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:

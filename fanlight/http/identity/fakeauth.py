@@ -15,7 +15,7 @@ from fanlight.http.identity.parts import AdminRule, role_names
 from fanlight.model import Caller
 
 ANNOUNCEMENT = (
-    "Identity mode 'fakeauth': EVERY CALLER IS WHOEVER ITS TOKEN CLAIMS (X-Auth-Token: user:project:role). "
+    "Identity mode 'fakeauth': EVERY CALLER IS WHOEVER ITS TOKEN CLAIMS (user:project:role in X-Auth-Token). "
     "For tests only; whoever reaches this port can be administrator."
 )
 
