@@ -104,7 +104,7 @@ def db_sync(**options: Any) -> None:
     from fanlight.catalog import schema
 
     with reported():
-        found = schema.sync(_catalog(options))
+        found = schema.sync(_catalog(options, make_folder=True))
         click.echo(f"The database is at revision {found.ours} (Glance: {found.glance}).")
 
 
@@ -141,10 +141,11 @@ def db_check(**options: Any) -> None:
 @click.option("--images", is_flag=True, help="Rows of images instead of their parts: their ids become free again.")
 def db_purge(age_in_days: int, max_rows: int, images: bool, **options: Any) -> None:
     """Remove rows for good that were deleted long ago."""
-    from fanlight.catalog import purge
+    from fanlight.catalog import purge, schema
 
     with reported():
         catalog = _catalog(options)
+        schema.require_current(catalog)
         if images:
             click.echo(f"images: {purge.purge_images(catalog, age_in_days, max_rows)}")
             return
@@ -152,13 +153,14 @@ def db_purge(age_in_days: int, max_rows: int, images: bool, **options: Any) -> N
             click.echo(f"{table}: {count}")
 
 
-def _catalog(options: dict[str, Any]) -> Any:
+def _catalog(options: dict[str, Any], *, make_folder: bool = False) -> Any:
     from fanlight.application import prepare_folders
     from fanlight.catalog import Catalog
     from fanlight.catalog.engine import make_engine
 
     settings = _settings(options)
-    prepare_folders(settings)
+    if make_folder:
+        prepare_folders(settings)
     return Catalog(make_engine(settings.database))
 
 

@@ -9,11 +9,13 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 from fanlight.errors import FanlightError, StoreError
 from fanlight.model import Location
-from fanlight.settings import Settings
+from fanlight.settings import Settings, StoreSettings
 from fanlight.stores import Stores, create_stores
 
 MIB = 1024 * 1024
@@ -38,8 +40,16 @@ def listed(settings: Settings) -> Iterator[Line]:
 
 def checked(settings: Settings, names: Sequence[str] = ()) -> Iterator[Line]:
     """Reach each store (or those named) without changing anything. Raises SettingsError, UnknownStore."""
-    stores = _opened(settings)
-    for name in _chosen(stores, names):
+    unmade = {one.id: line for one in settings.stores.stores if (line := _unmade(one)) is not None}
+    others = tuple(one for one in settings.stores.stores if one.id not in unmade)
+    stores = create_stores(replace(settings.stores, stores=others), settings.api.metadata_encryption_key)
+    for name in names:
+        if name not in unmade:
+            stores.get(name)
+    for name in names or [one.id for one in settings.stores.stores]:
+        if name in unmade:
+            yield unmade[name]
+            continue
         try:
             text = stores.check(name)
         except StoreError as error:
@@ -49,6 +59,19 @@ def checked(settings: Settings, names: Sequence[str] = ()) -> Iterator[Line]:
             yield Line(name, False, f"{text}; nothing can be added to it")
             continue
         yield Line(name, True, text)
+
+
+def _unmade(store: StoreSettings) -> Line | None:
+    """What to say of a store whose folders the first start will make; opening the store would make them."""
+    if store.type != "file":
+        return None
+    listed = [item.rpartition(":")[0] or item for item in store.options.get("filesystem_store_datadirs") or []]
+    for folder in map(Path, listed or [store.options["filesystem_store_datadir"]]):
+        if not folder.exists():
+            parent = next(one for one in folder.absolute().parents if one.exists())
+            good = os.access(parent, os.W_OK | os.X_OK) and parent.is_dir()
+            return Line(store.id, good, f"{folder} {'will' if good else 'cannot'} be made")
+    return None
 
 
 def measured(settings: Settings, size: int, names: Sequence[str] = ()) -> Iterator[Line]:

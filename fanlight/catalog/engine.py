@@ -63,6 +63,17 @@ _POSTGRES_REFUSED = frozenset({"53300", "25006"})
 """Too many connections, or read-only. 57P and 08 (shutting down, connection) are looked at by their beginning."""
 
 
+_SQLITE_TROUBLES = {
+    "file is not a database": "The file that is to be the database is no SQLite database: name another in "
+    "[database]connection (or another data folder), or move this one away.",
+    "unable to open database file": "The file of the database cannot be opened: look at [database]connection, and "
+    "let us read and write the file and its folder.",
+    "attempt to write a readonly database": "The file of the database cannot be written: let us write it and its "
+    "folder.",
+}
+"""What SQLite says -> what is to be done."""
+
+
 class DatabaseSettings(Protocol):
     """The options of `[database]` that matter here."""
 
@@ -311,6 +322,9 @@ def _translation(error: DBAPIError, lost: type[CatalogUnavailable]) -> CatalogEr
         return lost()
     if number in _MYSQL_LOST or _refused(error.orig):
         return CatalogUnavailable()
+    for words, told in _SQLITE_TROUBLES.items():
+        if words in str(error.orig):
+            return CatalogError(told)
     if isinstance(error, OperationalError) and state is None and "connect" in str(error.orig).lower():
         return CatalogUnavailable()
     return CatalogError(f"The database refused the operation ({type(error.orig).__name__}).")

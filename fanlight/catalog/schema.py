@@ -43,7 +43,9 @@ def sync(catalog: Catalog) -> Version:
 
 
 def version(catalog: Catalog) -> Version:
-    """Where the database stands."""
+    """Where the database stands. A file that does not exist yet is not made."""
+    if catalog.is_missing_file():
+        return Version(None, None, _head())
     with translated(), catalog.engine.connect() as connection:
         return _version(connection)
 
@@ -52,6 +54,8 @@ def require_current(catalog: Catalog) -> None:
     """Raise CatalogError, with what to do, unless the database has the layout of this release."""
     found = version(catalog)
     _require_known(found)
+    if found.ours is None:
+        raise CatalogError("The database is not made yet, or not taken over: run `fanlight db sync`.")
     if found.ours != found.head:
         raise CatalogError(
             f"The database is at revision {found.ours}, this release needs {found.head}: run `fanlight db sync`."

@@ -101,6 +101,30 @@ def test_the_life_of_a_database(tmp_path: Path, database: Database) -> None:
     assert fanlight(tmp_path, "db", "check", config=config).code == 0
 
 
+@pytest.mark.parametrize("words", ["db check", "db version", "db purge", "db purge --images"])
+def test_what_only_looks_at_a_database_makes_none(tmp_path: Path, words: str) -> None:
+    done = fanlight(tmp_path, *words.split(), "--data-dir", "new/data")
+    if words == "db version":
+        assert (done.code, done.out.partition(",")[0]) == (0, "none (Glance: none")
+    else:
+        require_one_line(done, "db sync")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", ["db check", "db version", "db purge", "db sync", "serve --port 0"])
+def test_a_file_that_is_no_database(tmp_path: Path, words: str) -> None:
+    file = tmp_path / "fanlight.db"
+    file.write_text("These are words, and more than a hundred of them would not make a database. " * 20)
+    before = file.read_bytes()
+    require_one_line(fanlight(tmp_path, *words.split(), "--data-dir", "."), "no SQLite database")
+    assert file.read_bytes() == before
+
+
+def test_purge_of_a_database_that_was_never_made(tmp_path: Path, database: Database) -> None:
+    done = fanlight(tmp_path, "db", "purge", config={"database": {"connection": database.url}})
+    require_one_line(done, "db sync")
+
+
 def test_purge(server: StartServer, tmp_path: Path, database: Database) -> None:
     one = server(database=database.url)
     member = one.as_member("p")

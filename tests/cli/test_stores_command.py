@@ -61,6 +61,17 @@ def test_check_names_the_store_that_is_not_there(configuration: Path) -> None:
     assert fanlight("check", "--config-file", configuration, "fast")[0] == 0
 
 
+def test_check_makes_nothing(configuration: Path, tmp_path: Path) -> None:
+    code, lines = fanlight("check", "--config-file", configuration, "fast", "web")
+    assert (code, lines[0]) == (0, f"ok   fast: {tmp_path}/images will be made")
+    assert list(tmp_path.iterdir()) == [configuration]
+    (tmp_path / "images").mkdir()
+    assert "MiB free" in fanlight("check", "--config-file", configuration, "fast")[1][0]
+    configuration.write_text(CONFIGURATION.format(folder="/etc/passwd/x", port=closed_port()))
+    code, lines = fanlight("check", "--config-file", configuration, "fast")
+    assert (code, lines[-1]) == (1, "BAD  fast: /etc/passwd/x/images cannot be made")
+
+
 def test_measure_leaves_nothing(configuration: Path, tmp_path: Path) -> None:
     code, lines = fanlight("measure", "--config-file", configuration, "--size", "3", "fast", "web")
     assert code == 0
