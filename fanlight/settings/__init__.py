@@ -392,7 +392,8 @@ class CorsSettings:
             "X-Tenant-Id",
             "X-OpenStack-Request-ID",
         ],
-        "Headers that they may send.",
+        "Headers that they may send, beside Accept, Accept-Language, Content-Type, Cache-Control, Content-Language, "
+        "Expires, Last-Modified and Pragma.",
     )
 
 

@@ -73,6 +73,33 @@ def test_cors_preflight(for_browsers: Server) -> None:
     assert int(answer.headers["access-control-max-age"]) == 3600
 
 
+@pytest.mark.parametrize(
+    ("path", "method"), [("/v2/images", "POST"), ("/v2/images/x", "PATCH"), ("/v2/images/x/file", "PUT")]
+)
+def test_a_page_may_send_what_we_take(for_browsers: Server, path: str, method: str) -> None:
+    """JSON, patches and octet streams are Content-Types for which a browser asks first."""
+    wanted = {
+        "Origin": ORIGIN,
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": "content-type,x-auth-token",
+    }
+    answer = for_browsers.client().options(path, headers=wanted)
+    assert (answer.status_code, answer.headers["access-control-allow-methods"]) == (200, method)
+    assert answer.headers["access-control-allow-headers"] == "content-type,x-auth-token"
+
+
+@pytest.mark.parametrize(("method", "headers"), [("TRACE", "x-auth-token"), ("PUT", "x-auth-token,x-own")])
+def test_a_preflight_for_more_than_is_allowed(for_browsers: Server, method: str, headers: str) -> None:
+    wanted = {
+        "Origin": ORIGIN,
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": headers,
+    }
+    answer = for_browsers.client().options("/v2/images", headers=wanted)
+    assert answer.status_code == 200
+    assert [name for name in answer.headers if name.startswith("access-control")] == []
+
+
 def test_cors_of_answers_and_errors(for_browsers: Server) -> None:
     member = for_browsers.as_member("p")
     image = member.create_active(b"data")
