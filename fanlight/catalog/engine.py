@@ -34,6 +34,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
+from fanlight.catalog.diagnosis import connect_in_words, not_understood, refusal, require_database
 from fanlight.errors import CatalogConflict, CatalogError, CatalogUnavailable, SettingsError
 
 LOG = logging.getLogger(__name__)
@@ -196,6 +197,8 @@ def make_engine(settings: DatabaseSettings) -> Engine:
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         # The URL holds a password: tell only what kind of trouble it was.
         raise SettingsError(f"[database]connection names no usable database: {type(error).__name__}") from None
+    except (TypeError, ValueError) as error:
+        raise SettingsError(not_understood(error)) from None
 
 
 def _our_driver(url: URL) -> URL:
@@ -244,6 +247,7 @@ def _server_engine(url: URL, settings: DatabaseSettings) -> Engine:
     arguments: dict[str, Any] = {"connect_timeout": 10}
     options: dict[str, Any] = {}
     if url.get_backend_name() == "mysql":
+        require_database(url)
         # Its own default, which a server may have been given another.
         options["isolation_level"] = "REPEATABLE READ"
         if settings.mysql_sql_mode:
@@ -259,6 +263,7 @@ def _server_engine(url: URL, settings: DatabaseSettings) -> Engine:
         connect_args=arguments,
         **options,
     )
+    connect_in_words(engine)
     _ping_after_rest(engine)
 
     @event.listens_for(engine, "handle_error")
@@ -318,13 +323,14 @@ def _translation(error: DBAPIError, lost: type[CatalogUnavailable]) -> CatalogEr
     state = getattr(error.orig, "sqlstate", None)
     if number in _MYSQL_CONFLICTS or state in _POSTGRES_CONFLICTS or "database is locked" in str(error.orig):
         return CatalogConflict()
+    told = refusal(error.orig) if isinstance(error, OperationalError) else None
     if error.connection_invalidated:
-        return lost()
-    if number in _MYSQL_LOST or _refused(error.orig):
-        return CatalogUnavailable()
-    for words, told in _SQLITE_TROUBLES.items():
+        return lost(told)
+    if told or number in _MYSQL_LOST or _refused(error.orig):
+        return CatalogUnavailable(told)
+    for words, advice in _SQLITE_TROUBLES.items():
         if words in str(error.orig):
-            return CatalogError(told)
+            return CatalogError(advice)
     if isinstance(error, OperationalError) and state is None and "connect" in str(error.orig).lower():
         return CatalogUnavailable()
     return CatalogError(f"The database refused the operation ({type(error.orig).__name__}).")
@@ -336,10 +342,10 @@ def _mysql_number(error: BaseException | None) -> object:
 
 def _refused(error: BaseException | None) -> bool:
     """Whether it is the server that will not, whatever it is asked."""
+    if _mysql_number(error) in _MYSQL_REFUSED:  # PyMySQL gives a state beside the number, which says less
+        return True
     state = getattr(error, "sqlstate", None)
-    if state is not None:
-        return state in _POSTGRES_REFUSED or state.startswith(("57P", "08"))
-    return _mysql_number(error) in _MYSQL_REFUSED
+    return state is not None and (state in _POSTGRES_REFUSED or state.startswith(("57P", "08")))
 
 
 def retried(function: Callable[P, R]) -> Callable[P, R]:
