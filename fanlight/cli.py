@@ -89,7 +89,6 @@ def announce(settings: Settings, port: int) -> None:
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     text = LINES if settings.identity.mode == "none" else READY
     click.echo(text.format(version=__version__, url=url).lstrip("\n"))
-    sys.stdout.flush()
 
 
 @main.group()

@@ -174,7 +174,11 @@ class _WriterQueue:
                 # A lock is the open file's: a child must not share its parent's, nor keep it from ending with it.
                 if self._file is not None:
                     os.close(self._file)
-                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                try:
+                    self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                except OSError as error:
+                    self._file = None
+                    raise CatalogUnavailable(f"{self._path} cannot be written: {error.strerror}.") from error
                 self._pid = os.getpid()
             fcntl.flock(self._file, fcntl.LOCK_EX)
         except BaseException:

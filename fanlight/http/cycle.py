@@ -70,11 +70,16 @@ class Cycle(RequestResponseCycle):
     # -- ASGI
 
     async def receive(self) -> ASGIReceiveEvent:
-        self.receiving = self.connection.loop.time()
+        connection = self.connection
+        self.receiving = connection.loop.time()
         try:
-            return await super().receive()
+            event = await super().receive()
         finally:
             self.receiving = 0.0
+        if connection.pipeline and not self.more_body:
+            # uvicorn reads on for this body, which has come whole.
+            connection.flow.pause_reading()
+        return event
 
     async def send(self, message: ASGISendEvent) -> None:
         if self.response_started:

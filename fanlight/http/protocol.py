@@ -29,6 +29,8 @@ from fanlight.http.wire import unsent
 
 LOG = logging.getLogger(__name__)
 CODING = b"transfer-encoding"
+MOST_WAITING = 64
+"""Requests of one connection that may wait for an answer. Others may be sent again by the client (RFC 9112, 9.3.2)."""
 NOT_HTTP = "The request is not valid HTTP."
 REFUSED = {400: NOT_HTTP, 501: "The only transfer coding understood is chunked."}
 
@@ -205,6 +207,8 @@ class Connection(HttpToolsProtocol):
         version, target = parser.get_http_version(), httptools.parse_url(self.url)
         if self.refused != 400:
             raise ValueError("a transfer coding that nobody decodes")
+        if len(self.pipeline) >= MOST_WAITING:
+            raise ValueError("too many requests wait; those are answered, and then the connection ends")
         if parser.should_upgrade() and parser.get_method() != b"CONNECT":
             self.offered = _without_offer(parser.get_method(), self.url, version, self.headers)
             return
@@ -296,10 +300,12 @@ class Connection(HttpToolsProtocol):
             return
         if self.phase == BETWEEN:
             self.since = self.loop.time()
-        self.flow.resume_reading()
         if self.pipeline:
+            # Nothing more is read before these are answered: each piece that comes may hold thousands.
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
+        else:
+            self.flow.resume_reading()
 
     # -- from the server
 

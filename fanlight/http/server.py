@@ -213,8 +213,7 @@ class _Supervisor:
         ready, ready_writing = os.pipe()
         taken = {child.number for child in self._serving + self._coming + self._leaving}
         number = next((number for number in range(MOST_WORKERS) if number not in taken), MOST_WORKERS - 1)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         pid = os.fork()
         if pid == 0:
             self._become_worker(plan, number, control_reading, ready_writing, (control, ready))
@@ -247,8 +246,7 @@ class _Supervisor:
             traceback.print_exc()
         finally:
             logging.shutdown()
-            sys.stdout.flush()
-            sys.stderr.flush()
+            _flush()
             os._exit(code)
 
     def _heard(self, child: _Child) -> None:
@@ -378,3 +376,10 @@ def notify_systemd(state: str) -> None:
             channel.sendto(state.encode(), "\0" + path[1:] if path.startswith("@") else path)
         except OSError as error:
             LOG.warning("systemd could not be told %s: %s", state, error)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # None where it was closed before the start.
+        if stream is not None:
+            stream.flush()

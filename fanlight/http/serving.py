@@ -25,12 +25,15 @@ import uvloop
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from fanlight.http.cycle import BODY
 from fanlight.http.protocol import Connection, Limits
 
 LOG = logging.getLogger(__name__)
 
 DRAIN, RETIRE, CUT = b"d", b"r", b"c"
 STARTUP_FAILED = 3
+LEAST_CONNECTIONS = 16
+"""Connections at once, however few descriptors there are; else half of them are for connections."""
 IDLE_GRACE = 2.0
 """Seconds that a retiring worker keeps an idle connection: a request just on its way still gets its answer."""
 ABSENT = 0xFFFFFFFF
@@ -86,11 +89,12 @@ class Worker:
         self._open = 0
         self._told = b""
         self._yielded = 0
+        self._most = 0
         self._wake: asyncio.Event
 
     def run(self, control: int, ready: Callable[[], None]) -> int:
         """Serve until told to end by `control` (a pipe's reading end) or SIGTERM; call `ready` once it accepts."""
-        raise_open_files()
+        self._most = max(LEAST_CONNECTIONS, raise_open_files() // 2)
         # The loop takes the interpreter back from a computing thread after this time: below 5 ms listings wait less
         # while images are hashed, and below 1 ms the switching itself costs more than it gives.
         sys.setswitchinterval(0.001)
@@ -157,6 +161,10 @@ class Worker:
             self._pause(listener, factory, 0.001)
             return
         self._yielded = 0
+        if self._open >= self._most and not self._make_room():
+            # They wait in the listener's queue; all that are here are at work.
+            self._pause(listener, factory, 0.1)
+            return
         try:
             connection, _ = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
@@ -171,6 +179,17 @@ class Worker:
         task = asyncio.get_running_loop().create_task(self._connect(connection, factory))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
+
+    def _make_room(self) -> bool:
+        """End those connections without a request that have been so for the longest time. Whether there were any.
+
+        What else needs a descriptor, as the file and the socket of a transfer, must find one.
+        """
+        idle = [one for one in self._connections() if one.idle and one.phase != BODY]
+        idle.sort(key=lambda one: one.since)
+        for connection in idle[: len(idle) // 16 + 1]:
+            connection.abort()
+        return bool(idle)
 
     def _count(self, more: int) -> None:
         self._open += more
@@ -241,11 +260,12 @@ class Worker:
         return [connection for connection in self._state.connections if isinstance(connection, Connection)]
 
 
-def raise_open_files() -> None:
-    """Allow this process as many descriptors as the system lets it: a running upload needs three."""
+def raise_open_files() -> int:
+    """Allow this process as many descriptors as the system lets it, and tell how many: a running upload needs three."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = hard if hard != resource.RLIM_INFINITY else 1 << 20
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return wanted if soft == resource.RLIM_INFINITY else soft

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import json
 import os
+import resource
 import sys
 import threading
 import time
@@ -203,6 +204,8 @@ async def answer(send: Send, text: str, status: int = 200) -> None:
 
 def main(options: dict[str, Any]) -> int:
     log = logs.configure(level="DEBUG")
+    if "files" in options:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (options["files"], options["files"]))
     generation = 1
 
     def plan() -> Plan:

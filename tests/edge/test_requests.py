@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
+import socket
+import threading
 import time
 
 import pytest
 
-from .raw import Server, closed, read_answer
+from .raw import Server, Start, closed, read_answer
 
 HELLO = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -23,6 +27,56 @@ def test_pipelined_requests_are_answered_in_order(strict: Server) -> None:
         paths = ["/sleep/0.2", "/hello/b", "/hello/c", "/hello/d"]
         connection.sendall(b"".join(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in paths))
         read_answer_of(connection, [None, b"b", b"c", b"d"])
+
+
+def test_more_pipelined_requests_than_anybody_sends_end_the_connection(strict: Server) -> None:
+    """The first ones are answered; nothing is kept of the others."""
+    with strict.connect() as connection:
+        connection.sendall(b"GET /sleep/0.2 HTTP/1.1\r\nHost: x\r\n\r\n" + HELLO * 500)
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            while piece := connection.recv(65536):
+                received += piece
+    assert received.count(b"HTTP/1.1 200 ") == 65
+    assert received.count(b"hello") == 64
+
+
+@pytest.mark.parametrize("answers_are_read", [True, False])
+@pytest.mark.parametrize("message", [HELLO, b"POST /asgi HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"])
+def test_pipelining_without_end_takes_no_memory(start: Start, message: bytes, answers_are_read: bool) -> None:
+    server = start()
+    before = server.state()["memory"]
+    reader: threading.Thread | None = None
+    with server.connect(timeout=2) as connection, contextlib.suppress(OSError):
+        # In pieces in which less wait than end the connection.
+        if answers_are_read:
+            reader = threading.Thread(target=drained, args=(connection,))
+            reader.start()
+        for _ in range(3000):
+            connection.sendall(message * 40)
+            if answers_are_read:
+                time.sleep(0.001)
+    if reader is not None:
+        reader.join()
+    assert server.state()["memory"] - before < 24 * 2**20
+
+
+def drained(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while connection.recv(1 << 20):
+            pass
+
+
+def test_idle_connections_make_room(start: Start) -> None:
+    """Many that say nothing leave descriptors for one that works, and a new one still gets in."""
+    server = start(files=96)
+    idle = [server.connect() for _ in range(150)]
+    with server.connect() as connection:
+        connection.sendall(b"PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n" + bytes(300_000))
+        assert read_answer(connection).status == 200
+        assert server.state()["files"] < 90
+    ended = [one for one in idle if select.select([one], [], [], 0)[0]]
+    assert 100 < len(ended) < 150
 
 
 def read_answer_of(connection: object, bodies: list[bytes | None]) -> None:
