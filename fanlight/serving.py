@@ -33,6 +33,8 @@ def run(read_settings: Callable[[], Settings], on_ready: Callable[[Settings, int
     def reload() -> Plan:
         fresh = read_settings()
         check(fresh)
+        if (fresh.server.bind_host, fresh.server.bind_port) != (settings.server.bind_host, settings.server.bind_port):
+            LOG.warning("the address stays as it is: bind_host and bind_port are read at the start only")
         return _plan(fresh, log)
 
     return serve(listeners, _plan(settings, log), reload=reload, on_ready=lambda: on_ready(settings, port))

@@ -6,6 +6,7 @@ operator with five files wants to know which of them to open.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -113,7 +114,7 @@ class Reader:
             ) from None
         except ValueError:
             raise self.wrong(group, name, f"it must be {kind_of(option)}") from None
-        if found is None and option.default is not None:
+        if (found is None and option.default is not None) or (isinstance(found, float) and not math.isfinite(found)):
             raise self.wrong(group, name, f"it must be {kind_of(option)}")
         return found
 

@@ -217,6 +217,8 @@ WRONG = [
     ("[DEFAULT]\nworkers = 0\n", "[DEFAULT]workers = 0 is wrong: it must be a whole number of at least 1."),
     ("[DEFAULT]\nworkers =\n", "[DEFAULT]workers =  is wrong"),
     ("[DEFAULT]\nworkers = 1\nworkers = two\n", "[DEFAULT]workers = two is wrong"),
+    ("[fanlight]\nlease_seconds = nan\n", "[fanlight]lease_seconds = nan is wrong: it must be a number of at least 3"),
+    ("[fanlight]\nidle_seconds = inf\n", "[fanlight]idle_seconds = inf is wrong: it must be a number of at least 0.1"),
     ("[DEFAULT]\nbind_port = 70000\n", "[DEFAULT]bind_port = 70000 is wrong: it must be a port, 0 to 65535."),
     ("[DEFAULT]\ndebug = maybe\n", "[DEFAULT]debug = maybe is wrong: it must be true or false."),
     ("[DEFAULT]\nimage_size_cap = 0\n", "from 1 to 9223372036854775808"),
