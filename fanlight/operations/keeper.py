@@ -14,9 +14,11 @@ import logging
 import os
 import socket
 import threading
+import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +50,8 @@ def is_dead(holder: str) -> bool:
 
 
 class Keeper:
-    """Renews this process's leases from one daemon thread and takes over what others left.
+    """Renews this process's leases from one daemon thread and takes over what others left from another: a store that
+    lets a clean-up wait must not cost the leases of transfers that live.
 
     `lease_seconds`: how long a lease lasts without renewal (≥ 3). `recover` undoes or finishes one taken-over lease;
     it must be idempotent and is called outside any transaction.
@@ -61,7 +64,7 @@ class Keeper:
         self._held: dict[str, Callable[[], None]] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._recover: Callable[[Lease], None] | None = None
 
     def new_lease(self, kind: str, image_id: str, store: str | None, url: str | None, **more: object) -> Lease:
@@ -91,14 +94,17 @@ class Keeper:
     def start(self, recover: Callable[[Lease], None]) -> None:
         """Begin: a first recovery at once, then renewal and recovery three times per lease duration."""
         self._recover = recover
-        self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
-        self._thread.start()
+        for work, name in ((self._renew, "lease-keeper"), (self.recover_once, "lease-recovery")):
+            thread = threading.Thread(target=self._repeat, args=(work,), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def stop(self) -> None:
-        """End the thread; leases still held run out by themselves."""
+        """End the threads; leases still held run out by themselves."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5)
+        end = time.monotonic() + 5
+        for thread in self._threads:
+            thread.join(timeout=max(0.0, end - time.monotonic()))
 
     def recover_once(self) -> int:
         """Take over and settle what the dead left; returns how many leases. Raises CatalogError."""
@@ -111,19 +117,32 @@ class Keeper:
                 taken = leases.takeover(
                     connection, now=now, dead_holders=dead, new_holder=self.holder, new_expiry=self.expiry(), limit=50
                 )
-            for lease in taken:
-                settled += self._settle(lease)
-            if len(taken) < 50:
+            settled += self._settle_all(taken)
+            if len(taken) < 50 or self._stop.is_set():
                 return settled
 
-    def _settle(self, lease: Lease) -> int:
+    def _settle_all(self, taken: Sequence[Lease]) -> int:
+        """Settle one after the other. All of them are kept meanwhile: one that somebody else took while it waited for its
+        turn is his, and what lies under its name may be a new upload by then.
+        """
         with self._lock:
-            if self._recover is None or lease.token in self._held:
-                # Our own, which ran out because this process stood still: taking it over has renewed it.
-                return 0
+            # Our own, which ran out because this process stood still: taking it over has renewed it.
+            taken = [lease for lease in taken if lease.token not in self._held]
+        settled = 0
+        lost: set[str] = set()
+        with ExitStack() as kept:
+            for lease in taken:
+                kept.enter_context(self.holding(lease, on_lost=partial(lost.add, lease.token)))
+            for lease in taken:
+                if lease.token not in lost and not self._stop.is_set():
+                    settled += self._settle(lease)
+        return settled
+
+    def _settle(self, lease: Lease) -> int:
+        if self._recover is None:
+            return 0
         try:
-            with self.holding(lease, on_lost=lambda: None):
-                self._recover(lease)
+            self._recover(lease)
         except FanlightError as error:
             # It stays in the catalogue under our name and is tried again when it has run out.
             LOG.warning("cleaning up after %r failed, will be tried again: %s", lease, error)
@@ -131,11 +150,10 @@ class Keeper:
         LOG.info("cleaned up after %r", lease)
         return 1
 
-    def _run(self) -> None:
+    def _repeat(self, work: Callable[[], object]) -> None:
         while True:
             try:
-                self._renew()
-                self.recover_once()
+                work()
             except FanlightError as error:
                 LOG.warning("the lease keeper could not reach the catalogue: %s", error)
             except Exception:

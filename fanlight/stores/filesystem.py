@@ -152,7 +152,9 @@ class Filesystem(Store):
             raise ObjectExists from None
         finally:
             os.close(file)
-            os.unlink(part)
+            # Whoever took us for dead may have removed it.
+            with suppress(FileNotFoundError):
+                os.unlink(part)
         with _explained():
             _sync_directory(directory)
         return Added(Address.of(final).url, written, self._metadata(final))
