@@ -278,17 +278,18 @@ def _tell_of_stores(look: Callable[[Settings], Any], options: dict[str, Any]) ->
 def doctor(**options: Any) -> None:
     """Check everything that the service depends on, and say what is wrong and what to do.
 
-    Exit code 0: all is well; 1: something is not.
+    Lines begin with ok, WARN (the service works, but an option has no effect or should be looked at) or BAD.
+    Exit code 0: nothing is BAD; 1: something is.
     """
-    from fanlight.doctor import examine
+    from fanlight.doctor import Level, examine
 
     # The findings tell what is wrong, in words of ours; libraries would add theirs, secrets and all.
     logging.getLogger().addHandler(logging.NullHandler())
     with reported():
         healthy = True
         for finding in examine(_settings(options)):
-            healthy = healthy and finding.good
-            click.echo(f"{'ok  ' if finding.good else 'BAD '} {finding.name}: {finding.text}")
+            healthy = healthy and finding.level is not Level.BAD
+            click.echo(f"{finding.level.value:4} {finding.name}: {finding.text}")
         sys.exit(0 if healthy else 1)
 
 

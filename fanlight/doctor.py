@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,11 +32,20 @@ PATIENCE = 5.0
 """Seconds that one look over the network may take."""
 
 
+class Level(Enum):
+    """How a finding stands; the value is what its line begins with."""
+
+    OK = "ok"
+    WARN = "WARN"
+    """The service works, but not all that was written has an effect."""
+    BAD = "BAD"
+
+
 class Finding(NamedTuple):
-    """What was looked at, whether it is good, and in words what was found or is to be done."""
+    """What was looked at, how it stands, and in words what was found or is to be done."""
 
     name: str
-    good: bool
+    level: Level
     text: str
 
 
@@ -67,20 +77,20 @@ class Trouble(Exception):
 
 def _finding(name: str, look: Callable[[], str]) -> Finding:
     try:
-        good, text = True, look()
+        level, text = Level.OK, look()
     except (Trouble, FanlightError) as error:
-        good, text = False, str(error)
+        level, text = Level.BAD, str(error)
     except OSError as error:
-        good, text = False, f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
+        level, text = Level.BAD, f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
     # What a server or a driver says of its trouble may repeat what it was given.
-    return Finding(name, good, redact(text))
+    return Finding(name, level, redact(text))
 
 
 def _options(settings: Settings) -> Iterator[Finding]:
     for warning in settings.warnings:
-        yield Finding("options", False, warning)
+        yield Finding("options", Level.WARN, warning)
     if not settings.warnings:
-        yield Finding("options", True, f"{len(settings.files)} configuration files, every option is honoured")
+        yield Finding("options", Level.OK, f"{len(settings.files)} configuration files, every option is honoured")
 
 
 # -- stores

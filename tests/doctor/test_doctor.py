@@ -32,12 +32,12 @@ def examined(folder: Path, config: Sections | None = None, wrapper: Sequence[str
 
 
 def findings(done: Done) -> dict[str, tuple[bool, str]]:
-    """What it said, by the name of what was looked at."""
+    """What it said, by the name of what was looked at, and whether it can stay so."""
     found = {}
     for line in done.out.splitlines():
-        assert line[:5] in ("ok   ", "BAD  "), done
+        assert line[:5] in ("ok   ", "WARN ", "BAD  "), done
         name, _, text = line[5:].partition(": ")
-        found[name] = line.startswith("ok"), text
+        found[name] = not line.startswith("BAD"), text
     return found
 
 
@@ -263,9 +263,30 @@ def test_something_else_than_memcached(tmp_path: Path, keystone: Keystone) -> No
 
 def test_options_that_are_not_honoured_are_named(tmp_path: Path) -> None:
     done = examined(tmp_path, {"DEFAULT": {"enabled_import_method": "x", "no_such_option": SECRET}})
-    assert done.code == 1
+    assert done.code == 0
+    warned = [line for line in done.out.splitlines() if line.startswith("WARN options: ")]
+    assert len(warned) == 2
     assert "no_such_option" in done.out
+    assert "BAD" not in done.out
     assert SECRET not in done.out + done.err
+
+
+def test_a_place_that_nobody_named_is_a_warning(tmp_path: Path) -> None:
+    config: Sections = {"fanlight": {"data_dir": tmp_path / "data"}, "database": {"max_retries": 3}}
+    done = fanlight(tmp_path, "doctor", config=config)
+    assert done.code == 0
+    warned = [line for line in done.out.splitlines() if line.startswith("WARN options: ")]
+    assert any("[database]max_retries has no effect" in line for line in warned)
+    assert any("No store is configured" in line for line in warned)
+
+
+def test_a_warning_hides_nothing_bad(tmp_path: Path) -> None:
+    (tmp_path / "images").write_text("not a folder")
+    config: Sections = {
+        "DEFAULT": {"no_such_option": 1},
+        "glance_store": {"filesystem_store_datadir": tmp_path / "images"},
+    }
+    require_bad(examined(tmp_path, config), "store file", str(tmp_path / "images"))
 
 
 def test_an_impossible_value_is_one_line(tmp_path: Path) -> None:
