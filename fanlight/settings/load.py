@@ -26,7 +26,7 @@ from fanlight.settings import (
 from fanlight.settings.declaring import declared
 from fanlight.settings.flavors import FLAVORS, KNOWN, SUFFIXES, Paste, read_paste
 from fanlight.settings.options import KEYSTONE
-from fanlight.settings.reading import Reader, list_files
+from fanlight.settings.reading import Reader, list_files, no_word_of_older_names
 from fanlight.settings.selection import select_stores
 from fanlight.settings.unused import unused_options
 
@@ -45,7 +45,12 @@ def load(
 
     Raises SettingsError: one line that names file, group, option and value.
     """
-    reader = Reader(list_files(config_files, config_dirs), overrides or {})
+    with no_word_of_older_names():
+        return _load(config_files, config_dirs, overrides or {})
+
+
+def _load(config_files: Sequence[str], config_dirs: Sequence[str], overrides: Mapping[str, Any]) -> Settings:
+    reader = Reader(list_files(config_files, config_dirs), overrides)
     flavor = (reader.value("paste_deploy", "flavor") or "").strip()
     if flavor not in FLAVORS:
         raise reader.wrong("paste_deploy", "flavor", KNOWN)
@@ -72,7 +77,7 @@ def load(
     )
     _require_closed(reader, settings)
     _tell_of_flavor(reader, flavor, mode)
-    warnings = [*reader.warnings, *paste.warnings, *unused_options(reader, stores)]
+    warnings = [*reader.warnings, *paste.warnings, *reader.older_names(), *unused_options(reader, stores)]
     return replace(settings, warnings=tuple(warnings))
 
 

@@ -6,9 +6,11 @@ operator with five files wants to know which of them to open.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,6 +65,21 @@ def read_sections(files: Iterable[str]) -> Sections:
 def in_lower_case(group: str) -> str:
     """Groups are the same in any case, except DEFAULT."""
     return group if group == "DEFAULT" else group.lower()
+
+
+@contextmanager
+def no_word_of_older_names() -> Iterator[None]:
+    """Keep oslo.config from telling of them, on standard error before there is a log: `Reader.older_names` does."""
+    its_log = logging.getLogger("oslo_config.cfg")
+
+    def other(record: logging.LogRecord) -> bool:
+        return "is deprecated. Use option" not in str(record.msg)
+
+    its_log.addFilter(other)
+    try:
+        yield
+    finally:
+        its_log.removeFilter(other)
 
 
 class Reader:
@@ -146,6 +163,14 @@ class Reader:
                 text = ", ".join(" ".join(line.split()) for line in (given.lines if option.multi else given.lines[-1:]))
                 return f"{given.file}: ", where, name, text
         return "", group, option.dest, None
+
+    def older_names(self) -> Iterator[str]:
+        """A line for each option that a file gives by an older name; `-` for `_` makes no other name."""
+        for (group, dest), option in self._options.items():
+            for where, name in spellings(option, group):
+                given = self.sections.get(in_lower_case(where), {}).get(name)
+                if given is not None and (where, name.replace("-", "_")) != (group, dest):
+                    yield f"{given.file}: [{where}]{name} is an older name: write [{group}]{dest}."
 
     def warn(self, text: str) -> None:
         """Keep a warning for the operator."""

@@ -10,6 +10,7 @@ from fanlight.settings import Settings
 from fanlight.settings.known import INSTEAD, NOT_HONOURED
 from fanlight.settings.load import load
 from fanlight.settings.options import OPTIONS
+from tests.cli.command import fanlight
 from tests.settings.conftest import Load, told
 
 STORES = "[DEFAULT]\nenabled_backends = a:rbd, b:file\n[glance_store]\ndefault_backend = a\n"
@@ -126,3 +127,43 @@ def test_a_good_file_gives_no_warning(loaded: Load) -> None:
         "[oslo_policy]\nenforce_new_defaults = true\n[image_format]\ndisk_formats = raw\n[cors]\nallowed_origin = *\n"
     )
     assert found.warnings == ()
+
+
+OLDER = [
+    ("DEFAULT", "logfile", "/x", "[DEFAULT]log_file"),
+    ("DEFAULT", "logdir", "/x", "[DEFAULT]log_dir"),
+    ("DEFAULT", "container_formats", "bare", "[image_format]container_formats"),
+    ("DEFAULT", "disk_formats", "raw", "[image_format]disk_formats"),
+]
+SAME = ["log_file = /x", "log-file = /x", "log_dir = /x", "log-dir = /x", "use_json = true", "use-json = true"]
+
+
+@pytest.mark.parametrize(("group", "name", "value", "present"), OLDER)
+def test_an_older_name_is_a_warning_that_says_the_present_one(
+    loaded: Load, capfd: pytest.CaptureFixture[str], group: str, name: str, value: str, present: str
+) -> None:
+    found = loaded(f"[{group}]\n{name} = {value}\n")
+    assert told(found, name) == [f"glance-api.conf: [{group}]{name} is an older name: write {present}."]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("line", SAME)
+def test_another_spelling_of_a_name_is_not_remarked(loaded: Load, line: str) -> None:
+    found = loaded(f"[DEFAULT]\n{line}\n")
+    assert told(found, line.partition(" ")[0]) == []
+
+
+def test_an_older_name_of_a_stores_option(loaded: Load) -> None:
+    found = loaded(
+        "[DEFAULT]\nenabled_backends = a:cinder\n[glance_store]\ndefault_backend = a\n[a]\nos_region_name = x\n"
+    )
+    assert told(found, "os_region_name") == [
+        "glance-api.conf: [a]os_region_name is an older name: write [a]cinder_os_region_name."
+    ]
+
+
+def test_nothing_of_names_is_on_standard_error(tmp_path: Path) -> None:
+    """Before there is a log, what libraries say would stand there as it is."""
+    names = {"log_file": tmp_path / "x", "log-dir": tmp_path, "use-json": "false", "container_formats": "bare"}
+    done = fanlight(tmp_path, "db", "version", config={"DEFAULT": names})
+    assert (done.code, done.err) == (0, "")
