@@ -103,7 +103,7 @@ def db_sync(**options: Any) -> None:
     from fanlight.catalog import schema
 
     with reported():
-        found = schema.sync(_catalog(options, make_folder=True))
+        found = schema.sync(_catalog(options, working=True))
         click.echo(f"The database is at revision {found.ours} (Glance: {found.glance}).")
 
 
@@ -143,8 +143,8 @@ def db_purge(age_in_days: int, max_rows: int, images: bool, **options: Any) -> N
     from fanlight.catalog import purge, schema
 
     with reported():
-        catalog = _catalog(options)
-        schema.require_current(catalog)
+        schema.require_current(_catalog(dict(options)))
+        catalog = _catalog(options, working=True)
         if images:
             click.echo(f"images: {purge.purge_images(catalog, age_in_days, max_rows)}")
             return
@@ -152,14 +152,15 @@ def db_purge(age_in_days: int, max_rows: int, images: bool, **options: Any) -> N
             click.echo(f"{table}: {count}")
 
 
-def _catalog(options: dict[str, Any], *, make_folder: bool = False) -> Any:
+def _catalog(options: dict[str, Any], *, working: bool = False) -> Any:
+    """The database: to look at, which makes nothing, or for work that may take hours."""
     from fanlight.application import prepare_folders
-    from fanlight.catalog import Catalog
-    from fanlight.catalog.engine import make_engine
+    from fanlight.catalog import Catalog, make_engine, patient_catalog
 
     settings = _settings(options)
-    if make_folder:
+    if working:
         prepare_folders(settings)
+        return patient_catalog(settings.database)
     return Catalog(make_engine(settings.database))
 
 

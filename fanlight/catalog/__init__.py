@@ -6,11 +6,13 @@ Operations open `Catalog.read()` or `Catalog.write()` and pass the connection to
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from fanlight.catalog.engine import Catalog, DatabaseSettings, make_engine, retried
 from fanlight.catalog.rows import Viewer
 from fanlight.catalog.schema import require_current, sync
 
-__all__ = ["Catalog", "DatabaseSettings", "Viewer", "make_engine", "open_catalog", "retried"]
+__all__ = ["Catalog", "DatabaseSettings", "Viewer", "make_engine", "open_catalog", "patient_catalog", "retried"]
 
 
 def open_catalog(settings: DatabaseSettings, *, migrate: bool) -> Catalog:
@@ -20,7 +22,21 @@ def open_catalog(settings: DatabaseSettings, *, migrate: bool) -> Catalog:
     """
     catalog = Catalog(make_engine(settings))
     if migrate:
-        sync(catalog)
+        with closing(patient_catalog(settings)) as patient:
+            sync(patient)
     else:
         require_current(catalog)
     return catalog
+
+
+def patient_catalog(settings: DatabaseSettings) -> Catalog:
+    """For migrations and purges, whose statements may take hours. That the server answers at all is found out before.
+
+    Raises SettingsError (URL), CatalogUnavailable.
+    """
+    first = Catalog(make_engine(settings))
+    if first.engine.dialect.name == "sqlite":
+        return first
+    with closing(first):
+        first.describe()
+    return Catalog(make_engine(settings, patient=True))

@@ -48,6 +48,9 @@ PATIENCE = 20.0
 PING_AFTER = 1.0
 """Seconds of rest after which a connection is asked whether it still lives, before it is used."""
 
+ANSWER_SECONDS = 60
+"""A MySQL or MariaDB that says nothing for so long is given up: longer than it lets a transaction wait for a lock."""
+
 _MYSQL_CONFLICTS = frozenset({1205, 1213, 1020})
 _MYSQL_LOST = frozenset({2002, 2003, 2006, 2013, 2055, 1927})
 _MYSQL_REFUSED = frozenset({1040, 1047, 1053, 1203, 1290, 1836})
@@ -59,6 +62,8 @@ _MYSQL_PLANS = (
 """Left alone, MariaDB and MySQL find a page of a list by intersecting the indexes of `deleted` and `os_hidden`, and
 MariaDB by gathering all images with a tag: both read and sort all there are. The second part is MariaDB's alone. And
 for the properties, tags and locations of a page they would look up each of its ids twice more, only to count."""
+_MYSQL_FULL = frozenset({1021, 1114})
+_POSTGRES_FULL = "53100"
 _POSTGRES_CONFLICTS = frozenset({"40001", "40P01", "55P03"})
 _POSTGRES_REFUSED = frozenset({"53300", "25006"})
 """Too many connections, or read-only. 57P and 08 (shutting down, connection) are looked at by their beginning."""
@@ -191,13 +196,17 @@ class _WriterQueue:
         self._threads.release()
 
 
-def make_engine(settings: DatabaseSettings) -> Engine:
-    """The engine that `settings.connection` names. Raises SettingsError for a URL that names none we have."""
+def make_engine(settings: DatabaseSettings, *, patient: bool = False) -> Engine:
+    """The engine that `settings.connection` names. Raises SettingsError for a URL that names none we have.
+
+    `patient`: statements may take however long, as those of migrations do; else a server that says nothing for
+    `ANSWER_SECONDS` is given up.
+    """
     try:
         url = _our_driver(make_url(settings.connection))
         if url.get_backend_name() == "sqlite":
             return _sqlite_engine(url, settings)
-        return _server_engine(url, settings)
+        return _server_engine(url, settings, patient)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         # The URL holds a password: tell only what kind of trouble it was.
         raise SettingsError(f"[database]connection names no usable database: {type(error).__name__}") from None
@@ -247,7 +256,7 @@ def _sqlite_engine(url: URL, settings: DatabaseSettings) -> Engine:
     return engine
 
 
-def _server_engine(url: URL, settings: DatabaseSettings) -> Engine:
+def _server_engine(url: URL, settings: DatabaseSettings, patient: bool) -> Engine:
     arguments: dict[str, Any] = {"connect_timeout": 10}
     options: dict[str, Any] = {}
     if url.get_backend_name() == "mysql":
@@ -257,6 +266,12 @@ def _server_engine(url: URL, settings: DatabaseSettings) -> Engine:
         if settings.mysql_sql_mode:
             arguments["sql_mode"] = settings.mysql_sql_mode
         arguments["init_command"] = _MYSQL_PLANS
+        if not patient:
+            arguments |= {"read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS}
+    else:
+        # libpq waits for an answer however long, but finds out that the other machine is gone.
+        arguments |= {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+        arguments["tcp_user_timeout"] = ANSWER_SECONDS * 1000
     engine = create_engine(
         url,
         pool_size=settings.max_pool_size,
@@ -332,6 +347,8 @@ def _translation(error: DBAPIError, lost: type[CatalogUnavailable]) -> CatalogEr
         return lost(told)
     if told or number in _MYSQL_LOST or _refused(error.orig):
         return CatalogUnavailable(told)
+    if number in _MYSQL_FULL or state == _POSTGRES_FULL or "database or disk is full" in str(error.orig):
+        return CatalogUnavailable("The disk of the database is full.")
     for words, advice in _SQLITE_TROUBLES.items():
         if words in str(error.orig):
             return CatalogError(advice)

@@ -187,8 +187,9 @@ def answer(error: BaseException, head: Head, operation: str | None = None) -> An
     if fault.status == 204:
         return Answer(204, [])
     explanation, detail = _texts(error, fault.status, head)
-    if operation == "download" and isinstance(error, errors.StoreError) and fault.status != 500:
-        # Whoever may read an image need not know where it lies, which the text of this error may tell.
+    of_store = isinstance(error, errors.StoreError) and operation == "download" and fault.status != 500
+    if isinstance(error, errors.FanlightError) and (of_store or isinstance(error, errors.CatalogUnavailable)):
+        # Whoever may read an image need not know where it lies, nor what is wrong with the database: that is logged.
         explanation = type(error).message
     media_type, body = _render(_shape(head.get("accept")), fault.status, explanation, detail)
     return Answer(fault.status, [(b"content-type", media_type), *_headers(error, fault)], body)

@@ -122,7 +122,7 @@ class Keeper:
                 return settled
 
     def _settle_all(self, taken: Sequence[Lease]) -> int:
-        """Settle one after the other. All of them are kept meanwhile: one that somebody else took while it waited for its
+        """Settle one after the other. All are kept meanwhile: one that somebody else took while it waited for its
         turn is his, and what lies under its name may be a new upload by then.
         """
         with self._lock:

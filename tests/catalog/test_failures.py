@@ -25,7 +25,9 @@ from fanlight.catalog import Catalog, Viewer, engine, images, open_catalog, retr
 from fanlight.catalog.engine import ConnectionLost
 from fanlight.errors import CatalogConflict, CatalogError, CatalogUnavailable, ImageNotFound
 from fanlight.model import Image
+from fanlight.settings import DatabaseSettings
 from tests.bed.databases import Database
+from tests.stores.faults import silent_port
 
 from .conftest import empty, new_image, settings_of
 
@@ -404,3 +406,17 @@ def test_another_program_that_writes_is_waited_for(file: Catalog) -> None:
     timer.join()
     other.close()
     assert count(file) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("driver", ["pymysql", "mysqldb"])
+def test_a_server_that_takes_connections_and_says_nothing(driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also a command that will work for hours does not wait for one."""
+    monkeypatch.setattr(engine, "ANSWER_SECONDS", 1)
+    with silent_port() as port:
+        settings = DatabaseSettings(connection=f"mysql+{driver}://u:p@127.0.0.1:{port}/glance")
+        for migrate in (False, True):
+            begun = time.monotonic()
+            with pytest.raises(CatalogUnavailable):
+                open_catalog(settings, migrate=migrate)
+            assert time.monotonic() - begun < 15

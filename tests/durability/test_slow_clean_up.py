@@ -1,4 +1,4 @@
-"""A store that lets a clean-up wait costs nobody else: whoever lives keeps what it holds, as other nodes see it, too."""
+"""A store that lets a clean-up wait costs nobody else: whoever lives keeps what it holds, for other nodes, too."""
 
 from __future__ import annotations
 
