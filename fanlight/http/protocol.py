@@ -32,7 +32,7 @@ CODING = b"transfer-encoding"
 MOST_WAITING = 64
 """Requests of one connection that may wait for an answer. Others may be sent again by the client (RFC 9112, 9.3.2)."""
 NOT_HTTP = "The request is not valid HTTP."
-REFUSED = {400: NOT_HTTP, 501: "The only transfer coding understood is chunked."}
+NOT_DECODED = "The only transfer coding understood is chunked."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +78,8 @@ class Connection(HttpToolsProtocol):
         """Bytes of the present head: in complete headers, and as they came."""
         self.quiet = 0
         """Bytes of a chunked body since its last data: framing and trailer fields."""
-        self.refused = 400
-        """The status for a head that cannot be served."""
+        self.trouble = NOT_HTTP
+        """What is told of a head that cannot be served."""
         self.offered = b""
         """A head that offers another protocol, without the offer."""
         self.retiring = False
@@ -106,7 +106,7 @@ class Connection(HttpToolsProtocol):
             self._feed(data)
         except httptools.HttpParserError:
             if self.phase != HEAD or self.head_size + len(self.url) <= self.limits.head_size:
-                self._refuse(self.refused, REFUSED[self.refused])
+                self._refuse(400, self.trouble)
                 return
         if self.phase == BODY and not self.adds(len(data), self.cycle is not cycle or cycle.received != before):
             self._refuse(400, NOT_HTTP)
@@ -188,7 +188,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self.phase, self.since = HEAD, self.loop.time()
         self.head_size = self.head_raw = self.quiet = 0
-        self.refused = 400
+        self.trouble = NOT_HTTP
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.phase == BODY:
@@ -197,7 +197,7 @@ class Connection(HttpToolsProtocol):
             return
         self.head_size += len(name) + len(value)
         if len(name) == len(CODING) and name.lower() == CODING and value.strip().lower() != b"chunked":
-            self.refused = 501
+            self.trouble = NOT_DECODED
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -205,7 +205,7 @@ class Connection(HttpToolsProtocol):
             raise ValueError("the head is too large")
         parser = self.parser
         version, target = parser.get_http_version(), httptools.parse_url(self.url)
-        if self.refused != 400:
+        if self.trouble != NOT_HTTP:
             raise ValueError("a transfer coding that nobody decodes")
         if len(self.pipeline) >= MOST_WAITING:
             raise ValueError("too many requests wait; those are answered, and then the connection ends")

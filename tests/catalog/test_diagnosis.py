@@ -108,6 +108,7 @@ def test_a_server_that_is_not_there(kind: str) -> None:
     assert unknown == "The database server cannot be reached: name not known."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", COMMANDS)
 @pytest.mark.parametrize(
     ("url", "told"),

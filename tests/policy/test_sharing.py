@@ -8,6 +8,9 @@ from tests.bed.callers import Client
 from tests.bed.servers import Server
 from tests.conftest import StartServer
 
+# A server for nearly each test.
+pytestmark = pytest.mark.slow
+
 OLDER = {"oslo_policy": {"enforce_new_defaults": "false"}}
 EVERYBODY = {"add_member": "@", "delete_member": "@", "modify_member": "@", "get_member": "@"}
 
