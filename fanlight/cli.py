@@ -64,7 +64,7 @@ def main() -> None:
 @configuration
 @click.option("--host", "bind_host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", "bind_port", type=click.IntRange(0, 65535), help="Port to listen on.  [default: 9292]")
-@click.option("--workers", type=click.IntRange(1), help="Worker processes.  [default: 1]")
+@click.option("--workers", type=click.IntRange(0), help="Worker processes.  [default: 1]")
 @click.option(
     "--allow-remote-none", is_flag=True, default=None, help="Everybody who reaches the port is administrator."
 )

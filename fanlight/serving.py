@@ -62,7 +62,7 @@ def _plan(settings: Settings, log: logs.Log) -> Plan:
 
     return Plan(
         make_app=make_app,
-        workers=settings.server.workers,
+        workers=max(1, settings.server.workers),
         limits=limits(settings),
         graceful_seconds=settings.server.graceful_seconds,
     )

@@ -59,6 +59,7 @@ ROUTES: tuple[Route, ...] = (
     Route("PUT", "/v2/images/{image_id}/members/{member_id}", sharing.set_status, JSON),
     Route("DELETE", "/v2/images/{image_id}/members/{member_id}", sharing.remove, doing="sharing"),
     Route("GET", "/v2/info/import", discovery_routes.import_methods),
+    Route("GET", "/v2/info/usage", discovery_routes.usage),
     Route("GET", "/v2/info/stores", discovery_routes.stores),
     Route("GET", "/v2/info/stores/detail", discovery_routes.stores_detail),
 )

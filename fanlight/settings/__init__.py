@@ -40,7 +40,7 @@ class ServerSettings:
 
     bind_host: str = option("DEFAULT", cfg.StrOpt, "127.0.0.1", "Address to listen on.")
     bind_port: int = option("DEFAULT", cfg.PortOpt, 9292, "Port to listen on.")
-    workers: int = option("DEFAULT", cfg.IntOpt, 1, "Worker processes; about one for each processor.", min=1)
+    workers: int = option("DEFAULT", cfg.IntOpt, 1, "Worker processes; about one for each processor. 0: one.", min=0)
     data_dir: str = option(
         "fanlight",
         cfg.StrOpt,
@@ -235,13 +235,15 @@ class DatabaseSettings:
         value="sqlite:///data/fanlight.db",
         secret=True,
     )
-    max_pool_size: int = option("database", cfg.IntOpt, 5, "Connections kept open by one worker.", min=1)
-    max_overflow: int = option("database", cfg.IntOpt, 50, "Connections beyond those, while needed.", min=0)
+    max_pool_size: int = option("database", cfg.IntOpt, 5, "Connections kept open by one worker; 0: all.", min=0)
+    max_overflow: int = option(
+        "database", cfg.IntOpt, 50, "Connections beyond those, while needed; -1: any number.", min=-1
+    )
     pool_timeout: float | None = option(
         "database", cfg.FloatOpt, None, "Seconds to wait for a free connection; unset: 30.", min=0.1
     )
     connection_recycle_time: int = option(
-        "database", cfg.IntOpt, 3600, "Seconds after which a connection is replaced by a new one.", min=1
+        "database", cfg.IntOpt, 3600, "Seconds after which a connection is replaced by a new one; -1: never.", min=-1
     )
     mysql_sql_mode: str | None = option(
         "database", cfg.StrOpt, "TRADITIONAL", "SQL mode of MySQL sessions; empty: the server's own."

@@ -215,3 +215,15 @@ def test_the_log_goes_to_a_file(server: StartServer, tmp_path: Path) -> None:
 def _logs_to(server: Server, file: Path) -> bool:
     server.client().get("/versions")
     return file.exists() and "/versions" in file.read_text()
+
+
+def test_values_that_mean_no_limit_in_a_glance_configuration(server: StartServer) -> None:
+    database = {"max_pool_size": 0, "max_overflow": -1, "connection_recycle_time": -1}
+    one = server(config={"database": database, "DEFAULT": {"workers": 0}}, workers=0)
+    assert one.as_member("p").create()["status"] == "queued"
+
+
+def test_usage(service: Server, project: str) -> None:
+    """As of a Glance whose limits Keystone does not keep."""
+    answer = service.as_member(project).get("/v2/info/usage")
+    assert (answer.status_code, answer.json()) == (200, {"usage": {}})

@@ -142,5 +142,5 @@ def test_a_wrong_value_stops_the_start_with_one_line(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr == (
-        f"fanlight: {file}: [DEFAULT]workers = many is wrong: it must be a whole number of at least 1.\n"
+        f"fanlight: {file}: [DEFAULT]workers = many is wrong: it must be a whole number of at least 0.\n"
     )

@@ -214,7 +214,7 @@ def test_public_endpoints(loaded: Load, text: str) -> None:
 
 WRONG = [
     ("[DEFAULT]\nworkers = many\n", "glance-api.conf: [DEFAULT]workers = many is wrong: it must be a whole number"),
-    ("[DEFAULT]\nworkers = 0\n", "[DEFAULT]workers = 0 is wrong: it must be a whole number of at least 1."),
+    ("[DEFAULT]\nworkers = -1\n", "[DEFAULT]workers = -1 is wrong: it must be a whole number of at least 0."),
     ("[DEFAULT]\nworkers =\n", "[DEFAULT]workers =  is wrong"),
     ("[DEFAULT]\nworkers = 1\nworkers = two\n", "[DEFAULT]workers = two is wrong"),
     ("[fanlight]\nlease_seconds = nan\n", "[fanlight]lease_seconds = nan is wrong: it must be a number of at least 3"),

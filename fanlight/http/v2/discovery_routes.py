@@ -41,6 +41,11 @@ def import_methods(call: Call) -> Answer:
     return json_answer(discovery.import_info(call.service.settings))
 
 
+def usage(call: Call) -> Answer:
+    """GET /v2/info/usage: nothing, as of a Glance without `use_keystone_limits`."""
+    return json_answer({"usage": {}})
+
+
 def stores(call: Call) -> Answer:
     """GET /v2/info/stores"""
     return json_answer(discovery.stores_info(call.service.settings, call.service.stores))
