@@ -265,10 +265,11 @@ def _switch(service: Service, caller: Caller, image_id: str, rule: str, current:
 
 def add_tag(service: Service, caller: Caller, image_id: str, tag: str) -> None:
     """Add one tag (≤ 255 characters); a second time has no effect. Raises LimitExceeded over `image_tag_quota`."""
+    # Glance, too, tells that before it looks for the image.
+    if len(tag) > 255:
+        raise Invalid("A tag has at most 255 characters.")
 
     def change(image: Image) -> Image:
-        if len(tag) > 255:
-            raise Invalid("A tag has at most 255 characters.")
         return image if tag in image.tags else replace(image, tags=(*image.tags, tag))
 
     _update_tags(service, caller, image_id, change)

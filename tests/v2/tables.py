@@ -476,7 +476,7 @@ EXCHANGES = (
     Exchange("PUT", "/v2/images/{id}/tags/" + "t" * 256, 400),
     Exchange("DELETE", "/v2/images/{id}/tags/t", 404),
     Exchange("PUT", _NO_ID + "/tags/t", 404),
-    Exchange("PUT", _NO_ID + "/tags/" + "t" * 256, 404),
+    Exchange("PUT", _NO_ID + "/tags/" + "t" * 256, 400),
     Exchange("POST", _NO_ID + "/members", 404, body='{"member": "' + "m" * 256 + '"}'),
     Exchange("GET", "/v2/images/{id}/members", 200),
     Exchange("GET", _NO_ID + "/members", 404),
