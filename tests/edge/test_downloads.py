@@ -41,13 +41,16 @@ def can_send(connection: socket.socket, data: bytes) -> bool:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_download_arrives_and_the_connection_stays(strict: Server, data: Path, way: str) -> None:
-    with strict.connect() as connection:
+def test_a_download_arrives_and_the_connection_stays(start: Start, data: Path, way: str) -> None:
+    # Not the one with short limits: on a busy machine this client may take nothing for a second.
+    with start().connect() as connection:
         for _ in range(2):
             connection.sendall(f"GET /{way}{data} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             answer = read_answer(connection)
             assert answer.status == 200
-            assert hashlib.sha256(answer.body).digest() == hashlib.sha256(data.read_bytes()).digest()
+            whole = data.read_bytes()
+            assert (answer.complete, len(answer.body)) == (True, len(whole))
+            assert hashlib.sha256(answer.body).digest() == hashlib.sha256(whole).digest()
         connection.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
         assert read_answer(connection).body == b"hello"
 
