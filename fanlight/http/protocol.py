@@ -85,6 +85,8 @@ class Connection(HttpToolsProtocol):
         self.retiring = False
         self.broken = False
         """Nothing that comes in is read any more."""
+        self.silent = False
+        """The client has said that it sends nothing more."""
         self.linger_until = 0.0
         self.holding = False
         self.held = b""
@@ -141,6 +143,17 @@ class Connection(HttpToolsProtocol):
         """Count `count` bytes of a chunked body; False when too many have come without data among them."""
         self.quiet = 0 if had_data else self.quiet + count
         return self.quiet <= self.limits.head_size
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio takes an answer, uvicorn gives none
+        """The client sends nothing more: whether it may still take an answer, to what it has asked whole.
+
+        A client that closed looks the same until something is sent to it; then the connection is lost as any other.
+        """
+        if self.idle or self.phase != BETWEEN:
+            return False
+        self._break()
+        self.silent = True
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         for cycle in self._cycles():
@@ -273,7 +286,7 @@ class Connection(HttpToolsProtocol):
     def close(self) -> None:
         """End the connection after what has been written; a client that is still sending gets to see the answer."""
         self.flush()
-        if self.phase == BETWEEN and not self.broken and not self.pipeline:
+        if self.silent or (self.phase == BETWEEN and not self.broken and not self.pipeline):
             self.transport.close()
         else:
             self.linger()
@@ -344,7 +357,7 @@ class Connection(HttpToolsProtocol):
             assert running is not None  # else it were idle
             if running.receiving and now - max(self.since, running.receiving) > limits.body_seconds:
                 LOG.info("a client sent nothing of its body for %g seconds", limits.body_seconds)
-                self.abort()
+                self._refuse(408, "The body of the request did not arrive in time.")
         elif self.phase == BODY:
             # The rest of a body, skipped after an early answer.
             if waited > limits.body_seconds:

@@ -223,10 +223,39 @@ def test_a_stalled_body_ends(start: Start, path: str, framing: str) -> None:
     with server.connect() as connection:
         connection.sendall(begin + DATA[:200_000])
         began = time.monotonic()
+        if path == "/asgi":  # a small body: its reader can be told
+            assert read_answer(connection).status == 408
         assert closed(connection)
         assert 0.8 < time.monotonic() - began < 4
     assert len(server.outcomes()) == 1
     assert server.outcomes()[0].startswith("gone")
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_a_client_that_only_listens_any_more(strict: Server, path: str, framing: str) -> None:
+    """It has sent its request and closed its half: it gets its answer, and the connection ends at once."""
+    body = chunked(b"hello", 3) if framing == "chunked" else b"hello"
+    begin = head(path, CHUNKED) if framing == "chunked" else with_length(path, 5)
+    with strict.connect() as connection:
+        connection.sendall(begin + body)
+        connection.shutdown(socket.SHUT_WR)
+        began = time.monotonic()
+        assert read_answer(connection).body == digest(b"hello")
+        assert closed(connection)
+        assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_half_a_body_from_a_client_that_only_listens_any_more(strict: Server, path: str) -> None:
+    before = len(strict.outcomes())
+    with strict.connect() as connection:
+        connection.sendall(with_length(path, 6) + b"hello")
+        connection.shutdown(socket.SHUT_WR)
+        assert closed(connection)
+    eventually(lambda: strict.outcomes()[before:] != [])
+    [outcome] = strict.outcomes()[before:]
+    assert outcome.startswith("gone")
 
 
 def test_a_slow_but_steady_body_is_not_ended(strict: Server) -> None:

@@ -139,6 +139,18 @@ def test_a_slow_head_ends_the_connection(strict: Server, beginning: bytes) -> No
         assert answer.status == (408 if beginning else 0)
 
 
+@pytest.mark.parametrize("path", ["hello", "sleep/0.5"])
+def test_a_client_that_only_listens_any_more(strict: Server, path: str) -> None:
+    """As `nc -N` and old scripts do: all that was asked is answered, in turn, and the connection ends at once."""
+    with strict.connect() as connection:
+        connection.sendall(f"GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() + HELLO)
+        connection.shutdown(socket.SHUT_WR)
+        read_answer_of(connection, [None, b"hello"])
+        began = time.monotonic()
+        assert closed(connection)
+        assert time.monotonic() - began < 1
+
+
 def test_a_dripping_head_does_not_get_more_time(strict: Server) -> None:
     with strict.connect() as connection:
         connection.settimeout(0.2)
