@@ -119,8 +119,8 @@ class Lease(Struct, frozen=True, kw_only=True):
     """A debt of bytes: somebody is writing or deleting an object, and what to clean up if it dies.
 
     `kind` is `upload`, `delete`, or `discard`: what a failed upload left in a store that cannot be reached. While
-    `holder` lives it renews `expires_at`; a lease that has expired, or whose holder is known dead, is taken over and
-    undone (upload) or finished (delete, discard).
+    `holder` lives it renews `expires_at`; a lease that is not renewed for long, or whose holder is known dead, is taken
+    over and undone (upload) or finished (delete, discard).
     """
 
     token: str

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_, update
 
 from fanlight.catalog.rows import metadata_of
 from fanlight.catalog.tables import leases
@@ -28,7 +28,15 @@ _COLUMNS = (
 _OPEN = insert(leases)
 _RENEW = update(leases).where(_C.token == bindparam("its_token")).values(expires_at=bindparam("until"))
 _CLOSE = delete(leases).where(_C.token == bindparam("its_token"))
-_HOLDERS = select(_C.holder).distinct()
+_STANDING = select(_C.token, _C.holder, _C.expires_at).order_by(_C.expires_at)
+
+
+class Standing(NamedTuple):
+    """A lease as it stands in the catalogue; renewed or taken over, it is another."""
+
+    token: str
+    holder: str
+    expires_at: datetime.datetime
 
 
 def open(connection: Connection, lease: Lease) -> None:
@@ -78,23 +86,17 @@ def named(connection: Connection, url: str) -> bool:
     return connection.execute(select(_C.token).where(_C.url == url)).first() is not None
 
 
-def holders(connection: Connection) -> list[str]:
-    """Everybody who holds a lease."""
-    return [row[0] for row in connection.execute(_HOLDERS)]
+def standing(connection: Connection) -> list[Standing]:
+    """All of them, the oldest first."""
+    return [Standing(*row) for row in connection.execute(_STANDING)]
 
 
 def takeover(
-    connection: Connection,
-    *,
-    now: datetime.datetime,
-    dead_holders: Collection[str],
-    new_holder: str,
-    new_expiry: datetime.datetime,
-    limit: int,
+    connection: Connection, wanted: Sequence[Standing], *, new_holder: str, new_expiry: datetime.datetime
 ) -> list[Lease]:
-    """Claim at most `limit` leases that have run out or whose holders are dead. Each is claimed by one caller only."""
-    over = or_(_C.expires_at < now, _C.holder.in_(list(dead_holders)))
-    statement = select(*_COLUMNS).where(over).order_by(_C.expires_at).limit(limit)
+    """Claim those of `wanted` that still stand as they were seen. Each is claimed by one caller only."""
+    seen = tuple_(_C.token, _C.holder, _C.expires_at).in_([tuple(one) for one in wanted])
+    statement = select(*_COLUMNS).where(seen).order_by(_C.expires_at)
     rows = connection.execute(statement.with_for_update(skip_locked=True)).all()
     if rows:
         connection.execute(

@@ -1,8 +1,8 @@
 """The keeper of leases: renews those of running transfers, and cleans up after those that died.
 
 Whoever writes or deletes bytes first writes down, in the same transaction that changes the image's status, that it
-does so (`model.Lease`). While it lives, its process's keeper renews the lease. A lease that has run out, or whose
-holder is known to be dead because it ran in this very machine and process namespace, is taken over by any
+does so (`model.Lease`). While it lives, its process's keeper renews the lease. A lease that nobody renews (watch.py),
+or whose holder is known to be dead because it ran in this very machine and process namespace, is taken over by any
 keeper: an upload is undone (bytes removed, image back in `queued`), a delete is finished. So no image stays in
 `saving` and no bytes stay behind, whatever was killed at whatever instant.
 """
@@ -23,13 +23,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fanlight.catalog import leases
+from fanlight.catalog.leases import Standing
 from fanlight.errors import FanlightError
 from fanlight.model import Lease
+from fanlight.operations.watch import Watch
 
 if TYPE_CHECKING:
     from fanlight.catalog import Catalog
 
 LOG = logging.getLogger(__name__)
+TAKEN_AT_ONCE = 50
+"""Leases: those of a batch are renewed while they wait for their turn."""
 
 
 def holder_identity() -> str:
@@ -61,6 +65,7 @@ class Keeper:
         self.holder = holder_identity()
         self._catalog = catalog
         self._seconds = lease_seconds
+        self._watch = Watch(lease_seconds)
         self._held: dict[str, Callable[[], None]] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -94,7 +99,7 @@ class Keeper:
     def start(self, recover: Callable[[Lease], None]) -> None:
         """Begin: a first recovery at once, then renewal and recovery three times per lease duration."""
         self._recover = recover
-        for work, name in ((self._renew, "lease-keeper"), (self.recover_once, "lease-recovery")):
+        for work, name in ((self._tend, "lease-keeper"), (self.recover_once, "lease-recovery")):
             thread = threading.Thread(target=self._repeat, args=(work,), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -109,25 +114,33 @@ class Keeper:
     def recover_once(self) -> int:
         """Take over and settle what the dead left; returns how many leases. Raises CatalogError."""
         settled = 0
-        while True:
-            now = _now()
-            with self._catalog.read() as connection:
-                dead = [holder for holder in leases.holders(connection) if is_dead(holder)]
+        while unattended := self._unattended()[:TAKEN_AT_ONCE]:
             with self._catalog.write() as connection:
-                taken = leases.takeover(
-                    connection, now=now, dead_holders=dead, new_holder=self.holder, new_expiry=self.expiry(), limit=50
-                )
+                taken = leases.takeover(connection, unattended, new_holder=self.holder, new_expiry=self.expiry())
             settled += self._settle_all(taken)
-            if len(taken) < 50 or self._stop.is_set():
-                return settled
+            if not taken or self._stop.is_set():
+                break
+        return settled
+
+    def _unattended(self) -> list[Standing]:
+        """The leases of the dead. Our own that are held are none, though they may look so: this process stood still."""
+        standing = self._look()
+        with self._lock:
+            held = set(self._held)
+        dead = {holder for holder in {one.holder for one in standing} if is_dead(holder)}
+        of_the_dead = [one for one in standing if one.holder in dead]
+        return of_the_dead or self._watch.unattended(time.monotonic(), held)
+
+    def _look(self) -> list[Standing]:
+        with self._catalog.read() as connection:
+            standing = leases.standing(connection)
+        self._watch.look(standing, time.monotonic())
+        return standing
 
     def _settle_all(self, taken: Sequence[Lease]) -> int:
         """Settle one after the other. All are kept meanwhile: one that somebody else took while it waited for its
         turn is his, and what lies under its name may be a new upload by then.
         """
-        with self._lock:
-            # Our own, which ran out because this process stood still: taking it over has renewed it.
-            taken = [lease for lease in taken if lease.token not in self._held]
         settled = 0
         lost: set[str] = set()
         with ExitStack() as kept:
@@ -161,6 +174,11 @@ class Keeper:
             if self._stop.wait(self._seconds / 3):
                 return
 
+    def _tend(self) -> None:
+        """Renew first: where the database was away, others must find it renewed."""
+        self._renew()
+        self._look()
+
     def _renew(self) -> None:
         with self._lock:
             held = dict(self._held)
@@ -172,7 +190,7 @@ class Keeper:
             held[token]()
 
     def expiry(self) -> datetime.datetime:
-        """When a lease renewed now runs out (naive UTC)."""
+        """When a lease renewed now would run out by this machine's clock (naive UTC); others see that it changed."""
         return _now() + datetime.timedelta(seconds=self._seconds)
 
 
