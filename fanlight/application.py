@@ -180,6 +180,14 @@ def check_policy(settings: Settings) -> str:
     return f"{file} is in force" if file and Path(file).exists() else "the defaults are in force"
 
 
+def idle_rules(settings: Settings) -> list[str]:
+    """What `doctor` warns of: rules of the policy files that have no effect. Files that do not open have none."""
+    try:
+        return open_policy(settings.policy).idle()
+    except (SettingsError, ValueError, OSError):
+        return []  # check_policy tells
+
+
 def check_schemas(settings: Settings) -> str:
     """What `doctor` says of the file with custom properties. Raises SettingsError."""
     return f"{settings.api.schema_image_file} declares {len(make_schemas(settings).declared)}"

@@ -58,6 +58,10 @@ def main() -> None:
 
     `fanlight serve` is all it takes: it makes its own database and keeps images in ./data. Every command has --help.
     """
+    # Where one of the three is closed, the next file that is opened takes its number, and gets what is meant for it.
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
 
 
 @main.command()

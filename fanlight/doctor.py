@@ -52,6 +52,8 @@ class Finding(NamedTuple):
 def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything, one finding after the other; a failing look is a finding too."""
     yield from _options(settings)
+    for rule in application.idle_rules(settings):
+        yield Finding("policy", Level.WARN, f"nothing asks for the rule {rule}: misspelt, or of what is not built yet")
     looks: list[tuple[str, Callable[[], str]]] = [
         ("database", lambda: application.check_database(settings)),
         ("policy", lambda: application.check_policy(settings)),

@@ -132,6 +132,19 @@ class Policy:
         LOG.info("policy files read again")
         return True
 
+    def idle(self) -> list[str]:
+        """Names in the files that no operation asks for and no other rule refers to: misspelt, or of what is not here.
+
+        Raises ValueError and OSError.
+        """
+        written: dict[str, Any] = {}
+        for path in self._files():
+            written |= _file_rules(path)
+        used = {rule.name for rule in RULES} | {self._settings.policy_default_rule}
+        for check in oslo_policy.Rules.from_dict(written).values():
+            used.update(_references(check))
+        return sorted(written.keys() - used)
+
     # -- files
 
     def _files(self) -> list[str]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -13,8 +17,10 @@ from sqlalchemy import NullPool, create_engine
 from fanlight import __version__
 from fanlight.http.routes import ROUTES
 from tests.bed.databases import Database
+from tests.bed.servers import ROOT
 from tests.cli.command import Done, Sections, fanlight
 from tests.conftest import StartServer
+from tests.edge.raw import eventually
 
 
 def require_one_line(done: Done, *words: str) -> None:
@@ -258,3 +264,39 @@ def test_serve_without_anything(server: StartServer) -> None:
     assert f"curl {one.url}/v2/images" in text
     assert one.client().get("/v2/images").status_code == 200
     assert (one.data_dir.stat().st_mode & 0o777) == 0o700
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_a_standard_stream_that_is_closed(tmp_path: Path, closed: int) -> None:
+    """No file of ours may take its number: what is meant for the stream would be written into the file."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    words = ["serve", "--port", str(port), "--data-dir", str(tmp_path / "data")]
+    told = tmp_path / "told"
+    with told.open("wb") as everything:
+        process = subprocess.Popen(
+            ["sh", "-c", f'exec "$@" {closed}>&-', "sh", sys.executable, "-m", "fanlight", *words],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=everything,
+            stderr=everything,
+        )
+    try:
+        eventually(lambda: _answers(port), 30)
+        for number in (0, 1, 2):
+            target = os.readlink(f"/proc/{process.pid}/fd/{number}")
+            assert target == os.devnull if number == closed else not target.startswith(str(tmp_path / "data"))
+        if closed != 1:
+            assert b"Ready" in told.read_bytes()
+    finally:
+        process.terminate()
+    assert process.wait(30) == 0
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthcheck", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False

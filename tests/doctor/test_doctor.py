@@ -319,6 +319,17 @@ def test_a_policy_that_cannot_be_understood(tmp_path: Path) -> None:
     assert done.code == 1
 
 
+def test_rules_that_nothing_asks_for(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(
+        '"get_imagess": "role:admin"\n"friends": "role:friend"\n"get_image": "rule:friends"\n"default": "!"\n'
+    )
+    done = examined(tmp_path, {"oslo_policy": {"policy_file": tmp_path / "policy.yaml"}})
+    [warning] = [line for line in done.out.splitlines() if line.startswith("WARN")]
+    assert "the rule get_imagess:" in warning
+    assert findings(done)["policy"][0]
+    assert done.code == 0
+
+
 @pytest.mark.parametrize("flavor", ["trusted", "fakeauth"])
 def test_modes_that_believe_everybody_are_loud(tmp_path: Path, flavor: str) -> None:
     done = examined(tmp_path, {"paste_deploy": {"flavor": flavor}})
