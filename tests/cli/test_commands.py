@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -266,32 +269,11 @@ def test_serve_without_anything(server: StartServer) -> None:
     assert (one.data_dir.stat().st_mode & 0o777) == 0o700
 
 
-@pytest.mark.parametrize("closed", [0, 1, 2])
-def test_a_standard_stream_that_is_closed(tmp_path: Path, closed: int) -> None:
-    """No file of ours may take its number: what is meant for the stream would be written into the file."""
+def _unused_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    words = ["serve", "--port", str(port), "--data-dir", str(tmp_path / "data")]
-    told = tmp_path / "told"
-    with told.open("wb") as everything:
-        process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" {closed}>&-', "sh", sys.executable, "-m", "fanlight", *words],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=everything,
-            stderr=everything,
-        )
-    try:
-        eventually(lambda: _answers(port), 30)
-        for number in (0, 1, 2):
-            target = os.readlink(f"/proc/{process.pid}/fd/{number}")
-            assert target == os.devnull if number == closed else not target.startswith(str(tmp_path / "data"))
-        if closed != 1:
-            assert b"Ready" in told.read_bytes()
-    finally:
-        process.terminate()
-    assert process.wait(30) == 0
+    return port
 
 
 def _answers(port: int) -> bool:
@@ -300,3 +282,47 @@ def _answers(port: int) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+@contextmanager
+def _serving(folder: Path, port: int, words: Sequence[str], shell: str = "") -> Iterator[subprocess.Popen[bytes]]:
+    """`fanlight serve` with these words, its output in `folder`/told, while the block runs; it must end well."""
+    with (folder / "told").open("wb") as told:
+        process = subprocess.Popen(
+            ["sh", "-c", f'exec "$@" {shell}', "sh", sys.executable, "-m", "fanlight", "serve", *words],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=told,
+            stderr=told,
+        )
+    try:
+        eventually(lambda: _answers(port), 30)
+        yield process
+    finally:
+        process.terminate()
+        code = process.wait(30)
+    assert code == 0
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_a_standard_stream_that_is_closed(tmp_path: Path, closed: int) -> None:
+    """No file of ours may take its number: what is meant for the stream would be written into the file."""
+    port = _unused_port()
+    with _serving(tmp_path, port, ["--port", str(port)], shell=f"{closed}>&-") as process:
+        for number in (0, 1, 2):
+            target = os.readlink(f"/proc/{process.pid}/fd/{number}")
+            assert target == os.devnull if number == closed else not target.startswith(str(tmp_path / "data"))
+        if closed != 1:
+            assert b"Ready" in (tmp_path / "told").read_bytes()
+
+
+def test_a_reload_does_not_move(tmp_path: Path) -> None:
+    """The listening sockets are made once: a new address in the file is told of, and waits for a restart."""
+    port = _unused_port()
+    file = tmp_path / "glance-api.conf"
+    file.write_text(f"[DEFAULT]\nbind_port = {port}\n")
+    with _serving(tmp_path, port, ["--config-file", str(file)]) as process:
+        file.write_text(f"[DEFAULT]\nbind_port = {_unused_port()}\n")
+        process.send_signal(signal.SIGHUP)
+        eventually(lambda: b"bind_port are read at the start only" in (tmp_path / "told").read_bytes(), 15)
+        assert _answers(port)
