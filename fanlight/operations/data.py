@@ -35,6 +35,7 @@ from fanlight.operations.access import require, require_change, require_writer, 
 from fanlight.operations.inspection import Inspector
 from fanlight.operations.reading import Reading
 from fanlight.operations.service import Service
+from fanlight.stores.driver import Leftovers
 
 LOG = logging.getLogger(__name__)
 
@@ -85,6 +86,8 @@ def upload(
             undo(service, caller, lease, stored, error)
             if isinstance(error, FanlightError) and _was_deleted(service, image_id):
                 raise Gone from error
+            if isinstance(error, Leftovers) and error.__cause__ is not None:
+                raise error.__cause__ from None
             raise
     acls.tell(service, caller, image_id)
 

@@ -9,6 +9,7 @@ driver may rely on this:
 - The source of `add` raises when too few or too many bytes come, or the client is gone: the driver then removes
   what it has written and lets the exception through. A driver that knows the size may stop there: what comes after it
   is looked at outside.
+- What it cannot remove then is removed later, with `discard`, if it raises `Leftovers` from that exception.
 - The first block of an open object is asked for at once: it is early enough to find out then that it cannot be read.
 - Hashing, counting, caps and the metadata `store` are done outside: `add` moves bytes and tells where they are.
 
@@ -28,7 +29,7 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
-from fanlight.errors import AclsUnsupported, StoreDeleteUnsupported, StoreReadOnly
+from fanlight.errors import AclsUnsupported, ObjectExists, StoreDeleteUnsupported, StoreReadOnly, StoreUnreachable
 
 
 class Source(Protocol):
@@ -56,6 +57,22 @@ class Context(Protocol):
     @property
     def service_catalog(self) -> str | None:
         """What Keystone put into `X-Service-Catalog`: a JSON list of services with their endpoints."""
+
+
+class Leftovers(StoreUnreachable):
+    """An upload has failed, and what it left in the store could not be removed.
+
+    Raised from what ended the upload: that is what whoever sent the data is told.
+    """
+
+    code = "store-leftovers"
+    message = "What a failed upload left in the store could not be removed yet."
+
+
+def leave_to_discard(reason: BaseException) -> None:
+    """Raise Leftovers from what ended an upload; not where the name was taken: `discard` would take what is others'."""
+    if not isinstance(reason, ObjectExists):
+        raise Leftovers from reason
 
 
 class Traits(Struct, frozen=True):
@@ -140,8 +157,8 @@ class Store(ABC):
     def add(self, object_id: str, source: Source, size: int | None, context: Context | None = None) -> Added:
         """Store everything `source` gives, durably, under `object_id`. `size`: what was announced, None if unknown.
 
-        Never touches an object that exists (ObjectExists). On any failure nothing stays behind. Raises StoreFull,
-        StoreDenied, StoreUnreachable, and what `source` raises.
+        Never touches an object that exists (ObjectExists). On any failure nothing stays behind, or it is `Leftovers`.
+        Raises StoreFull, StoreDenied, StoreUnreachable, and what `source` raises.
         """
         raise StoreReadOnly
 

@@ -6,6 +6,7 @@ failed, and makes of everything that goes wrong a `StoreError`. It knows nothing
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -31,11 +32,12 @@ from fanlight.errors import (
     UnknownStore,
 )
 from fanlight.model import Location, Stored
-from fanlight.stores.driver import Context, Opened, Source, Store
+from fanlight.stores.driver import Context, Opened, Source, Store, leave_to_discard
 from fanlight.stores.hashing import Lane
 from fanlight.stores.held import Held
 from fanlight.stores.sealing import Seal
 
+LOG = logging.getLogger(__name__)
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}", re.ASCII)
 
 
@@ -151,7 +153,7 @@ class Stores:
         """Store what `source` gives and measure it on the way. `cap`: bytes allowed.
 
         Raises SizeMismatch (not `size` bytes), LimitExceeded (more than `cap`), StoreError, and what `source` and
-        `observers` raise; nothing is stored then.
+        `observers` raise; nothing is stored then, or it is Leftovers.
         """
         store = self._one(store_id).addable()
         _require_plain(object_id)
@@ -163,8 +165,8 @@ class Stores:
             checksum, multihash = [lane.hexdigest() for lane in lanes]
             if added.md5 not in (None, checksum):
                 raise StoreError("The store has other bytes than were sent.")
-        except BaseException:
-            store.delete(added.url, context)
+        except BaseException as error:
+            _remove(store, added.url, context, error)
             raise
         return Stored(
             url=added.url if self._seal is None else self._seal.close(added.url),
@@ -329,6 +331,17 @@ class _Meter:
             self.read(1)
         if stored != self.count:
             raise SizeMismatch(f"{self.count} bytes came, the store has {stored}.")
+
+
+def _remove(store: Store, url: str, context: Context | None, reason: BaseException) -> None:
+    """Take back what was stored and must not stay. Raises Leftovers, from the reason."""
+    try:
+        store.delete(url, context)
+    except ObjectNotFound:
+        return
+    except StoreError as error:
+        LOG.warning("store %s: an object of a failed upload could not be removed: %s", store.id, error)
+        leave_to_discard(reason)
 
 
 def _require_plain(object_id: str) -> None:

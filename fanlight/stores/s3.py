@@ -21,7 +21,7 @@ from fanlight.errors import (
     StoreTimeout,
     StoreUnreachable,
 )
-from fanlight.stores.driver import Added, Context, Opened, Source, Store
+from fanlight.stores.driver import Added, Context, Opened, Source, Store, leave_to_discard
 from fanlight.stores.s3_address import SCHEMES, Address, is_host, is_name
 from fanlight.stores.s3_errors import TAKEN, explained
 from fanlight.stores.s3_upload import MIB, Part, Upload, md5, next_part, part_size, told_md5
@@ -202,8 +202,8 @@ class S3(Store):
             tags = upload.run(source, first)
             self._require_free(key)
             self._complete(key, begun["UploadId"], tags, upload.written)
-        except BaseException:
-            self._abort_quietly(key, begun["UploadId"])
+        except BaseException as error:
+            self._abort_after(error, key, begun["UploadId"])
             raise
         return upload.written
 
@@ -261,12 +261,13 @@ class S3(Store):
     def _abort(self, key: str, upload: str) -> None:
         self._ask(self._client.abort_multipart_upload, Bucket=self._bucket, Key=key, UploadId=upload)
 
-    def _abort_quietly(self, key: str, upload: str) -> None:
-        """What cannot be aborted now is left to `discard`."""
+    def _abort_after(self, reason: BaseException, key: str, upload: str) -> None:
+        """What cannot be aborted now is left to `discard`. Raises Leftovers."""
         try:
             self._abort(key, upload)
         except StoreError as error:
             LOG.warning("store %s: an upload of %s could not be aborted: %s", self.id, key, error)
+            leave_to_discard(reason)
 
     # -- the server
 

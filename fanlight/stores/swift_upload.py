@@ -29,7 +29,7 @@ from fanlight.errors import (
     StoreTimeout,
     StoreUnreachable,
 )
-from fanlight.stores.driver import Source
+from fanlight.stores.driver import Source, leave_to_discard
 from fanlight.stores.swift_wire import Link
 
 LOG = logging.getLogger(__name__)
@@ -179,8 +179,8 @@ class Upload:
         body = Streamed(self._blocks, size, size) if size else b""
         try:
             return self._put(self._name, body, size)
-        except BaseException:
-            self._undo()
+        except BaseException as error:
+            self._undo(error)
             raise
 
     def segments(self, size: int | None, length: int) -> None:
@@ -190,8 +190,8 @@ class Upload:
                 self._send_all(pool, size, length)
             manifest = f"{quote(self._container)}/{quote(self._name)}-"
             self._put(self._name, b"", 0, {"X-Object-Manifest": manifest})
-        except BaseException:
-            self._undo()
+        except BaseException as error:
+            self._undo(error)
             raise
 
     def _send_all(self, pool: ThreadPoolExecutor, size: int | None, length: int) -> None:
@@ -268,8 +268,9 @@ class Upload:
                 raise
             return found.get("etag", "").strip('"')
 
-    def _undo(self) -> None:
-        """Remove what is there and ours, the manifest first."""
+    def _undo(self, reason: BaseException) -> None:
+        """Remove what is there and ours, the manifest first. Raises Leftovers, from the reason of all this."""
+        stays = False
         for name in sorted(self._started, key=len):
             try:
                 if self._ours(name) is not None:
@@ -277,8 +278,11 @@ class Upload:
                         self._link.look("delete_object", self._container, name)
             except FanlightError as error:
                 LOG.warning("%s of a failed upload may be left in container %s: %s", name, self._container, error)
+                stays = True
                 if isinstance(error, StoreUnreachable | StoreTimeout):
-                    return
+                    break
+        if stays:
+            leave_to_discard(reason)
 
     def _ours(self, name: str) -> dict[str, str] | None:
         """The headers of an object, if it is of this upload."""
