@@ -13,12 +13,11 @@ import os
 import re
 import stat
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 from urllib.parse import quote, unquote
 
-import msgspec
 from msgspec import Struct
 
 from fanlight.errors import (
@@ -32,7 +31,8 @@ from fanlight.errors import (
     StoreForbidden,
     StoreFull,
 )
-from fanlight.stores.driver import Added, Context, Opened, Source, Store
+from fanlight.stores.driver import Added, Context, Opened, Source, Store, leave_to_discard
+from fanlight.stores.filesystem_options import directories, file_mode, let_through, mountpoints
 from fanlight.stores.patience import Patience
 
 LOG = logging.getLogger(__name__)
@@ -64,8 +64,9 @@ class Address(Struct, frozen=True):
 
     @classmethod
     def of(cls, path: str) -> Self:
-        """The address of a file."""
-        return cls(quote(path))
+        """The address of a file. Glance reads no quotes, so there are none but where nobody could do without."""
+        is_plain = path.isprintable() and unquote(path) == path and not set(path) & set("?#")
+        return cls(path if is_plain else quote(path))
 
     @property
     def url(self) -> str:
@@ -79,7 +80,7 @@ class Filesystem(Store):
 
     def configure(self) -> None:
         """Find the directories. Raises BadStoreConfiguration for options that contradict each other."""
-        self._directories = _directories(self.options)
+        self._directories = directories(self.options)
         also = self.options.get("filesystem_store_also_read") or []
         self._readable = [*self._directories, *(os.path.abspath(path) for path in also)]
         patience = Patience(
@@ -88,11 +89,10 @@ class Filesystem(Store):
             self.options.get("filesystem_store_thread_pool_size", 10),
             self.options.get("filesystem_store_threadpool_threshold", 75),
         )
-        self._size, self._unlink = patience.limit(_size), patience.limit(os.unlink)
-        self._room = patience.limit(os.statvfs)
-        self._mode = _mode(self.options.get("filesystem_store_file_perm") or 0)
+        self._in_time = patience.limit
+        self._mode = file_mode(self.options.get("filesystem_store_file_perm") or 0)
         self._thin = bool(self.options.get("filesystem_thin_provisioning"))
-        self._mountpoints = _mountpoints(self.options.get("filesystem_store_metadata_file"))
+        self._mountpoints = mountpoints(self.options.get("filesystem_store_metadata_file"))
 
     def configure_add(self) -> None:
         """Make the directories. Raises BadStoreConfiguration where one cannot be made or written."""
@@ -100,7 +100,7 @@ class Filesystem(Store):
             try:
                 os.makedirs(directory, exist_ok=True)
                 if self._mode and self._mode & (stat.S_IRWXG | stat.S_IRWXO):
-                    _let_through(directory, self._mode)
+                    let_through(directory, self._mode)
             except (OSError, ValueError) as error:
                 raise BadStoreConfiguration(f"{directory!r} cannot be made: {error}") from error
             if not os.access(directory, os.W_OK | os.X_OK):
@@ -108,80 +108,87 @@ class Filesystem(Store):
 
     def open(self, url: str, offset: int = 0, length: int | None = None, context: Context | None = None) -> Opened:
         """Open the file; its bytes may be sent from the descriptor."""
-        path = self._path(url)
+        return self._in_time(self._open, lambda late: late.close())(url, offset, length)
+
+    def _open(self, url: str, offset: int, length: int | None) -> Opened:
         with _explained(reading=True):
-            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            status = os.fstat(file)
-            if not stat.S_ISREG(status.st_mode):
-                raise ObjectNotFound
-            rest = status.st_size - offset
-            if rest < 0 or (length is not None and length > rest):
-                raise RangeNotSatisfiable(size=status.st_size)
-            wanted = rest if length is None else length
-            os.posix_fadvise(file, offset, wanted, os.POSIX_FADV_SEQUENTIAL)
-        except BaseException:
-            os.close(file)
-            raise
+            file = os.open(self._path(url), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                wanted = _wanted(file, offset, length)
+                os.posix_fadvise(file, offset, wanted, os.POSIX_FADV_SEQUENTIAL)
+            except BaseException:
+                os.close(file)
+                raise
         return Opened(wanted, _blocks(file, offset, wanted), _closer(file), (file, offset))
 
     def get_size(self, url: str, context: Context | None = None) -> int:
         """Size of the file."""
+        return self._in_time(self._size)(url)
+
+    def _size(self, url: str) -> int:
         with _explained(reading=True):
-            return self._size(self._path(url))
+            return _regular(os.stat(self._path(url))).st_size
 
     def add(self, object_id: str, source: Source, size: int | None, context: Context | None = None) -> Added:
         """Write under a temporary name, sync, link to the final name (which must be free), sync the directory."""
-        for directory in self._directories:
-            if os.path.lexists(os.path.join(directory, object_id)):
-                raise ObjectExists
-        directory = self._choose(size or 0)
+        directory = self._in_time(self._choose)(object_id, size or 0)
         final = os.path.join(directory, object_id)
         part = os.path.join(directory, f".{object_id}.{uuid.uuid4().hex}.part")
         with _explained():
             file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            written = self._fill(file, source, part, final)
+        except FileExistsError:
+            taken = ObjectExists()
+            _take_back(taken, part)
+            raise taken from None
+        except BaseException as error:
+            _take_back(error, part)
+            raise
+        try:
+            with _explained():
+                _forget(part)
+                _sync_directory(directory)
+        except StoreError as error:
+            _take_back(error, part, final)
+            raise
+        return Added(Address.of(final).url, written, self._metadata(final))
+
+    def _fill(self, file: int, source: Source, part: str, final: str) -> int:
+        """Write, sync, name and close the file; how many bytes. Raises FileExistsError where the name is taken."""
         try:
             written = self._write(file, source)
             with _explained():
                 if self._mode:
                     self._permit(file, final)
                 os.fsync(file)
-                # Unlike rename, link never replaces what is there.
-                os.link(part, final)
-        except FileExistsError:
-            raise ObjectExists from None
+                _link(part, final)
+            return written
         finally:
             os.close(file)
-            # Whoever took us for dead may have removed it.
-            with suppress(FileNotFoundError):
-                os.unlink(part)
-        with _explained():
-            _sync_directory(directory)
-        return Added(Address.of(final).url, written, self._metadata(final))
 
     def delete(self, url: str, context: Context | None = None) -> None:
         """Unlink the file."""
+        directory = self._in_time(self._unlink)(url)
+        with _explained():
+            _sync_directory(directory)
+
+    def _unlink(self, url: str) -> str:
+        """Remove the file; its folder."""
         path = self._path(url)
         try:
-            self._unlink(path)
+            os.unlink(path)
         except FileNotFoundError:
             raise ObjectNotFound from None
         except OSError as error:
             raise StoreForbidden(f"The image data cannot be deleted: {error.strerror}") from error
-        with _explained():
-            _sync_directory(os.path.dirname(path))
+        return os.path.dirname(path)
 
     def discard(self, object_id: str) -> None:
         """Remove the file and temporary files of an object from all directories."""
+        part = re.compile(re.escape(f".{object_id}.") + r"[0-9a-f]{32}\.part")
         for directory in self._directories:
-            with _explained():
-                names = os.listdir(directory)
-                part = re.compile(re.escape(f".{object_id}.") + r"[0-9a-f]{32}\.part")
-                for name in names:
-                    if name == object_id or part.fullmatch(name):
-                        with suppress(FileNotFoundError):
-                            os.unlink(os.path.join(directory, name))
-                _sync_directory(directory)
+            self._in_time(_clear)(directory, lambda name: name == object_id or bool(part.fullmatch(name)))
 
     def planned_url(self, object_id: str) -> str | None:
         """Known where there is one directory."""
@@ -191,12 +198,13 @@ class Filesystem(Store):
 
     def check(self) -> str:
         """How much room there is."""
-        return "; ".join(f"{self._free(path) // 2**20} MiB free in {path}" for path in self._directories)
+        room = {path: self._in_time(self._free)(path) for path in self._directories}
+        return "; ".join(f"{free // 2**20} MiB free in {path}" for path, free in room.items())
 
     def owns(self, url: str) -> bool:
         """Whether the path lies in one of our directories."""
         try:
-            self._path(url)
+            self._in_time(self._path)(url)
         except StoreError:
             return False
         return True
@@ -217,8 +225,14 @@ class Filesystem(Store):
         folders = [os.path.realpath(directory) + os.sep for directory in self._readable]
         return os.path.realpath(path).startswith(tuple(folders))
 
-    def _choose(self, size: int) -> str:
-        """The directory for a new object: of the highest priority that has room, the one with most of it."""
+    def _choose(self, object_id: str, size: int) -> str:
+        """The directory for a new object: of the highest priority that has room, the one with most of it.
+
+        Raises ObjectExists, StoreFull.
+        """
+        for directory in self._directories:
+            if os.path.lexists(os.path.join(directory, object_id)):
+                raise ObjectExists
         for priority in sorted(set(self._directories.values()), reverse=True):
             group = [path for path, its in self._directories.items() if its == priority]
             room, path = max((self._free(path), path) for path in group)
@@ -263,75 +277,59 @@ class Filesystem(Store):
 
     def _free(self, directory: str) -> int:
         with _explained():
-            status = self._room(directory)
+            status = os.statvfs(directory)
         return status.f_bavail * status.f_frsize
 
 
-def _directories(options: Mapping[str, Any]) -> dict[str, int]:
-    """Directory -> priority. `filesystem_store_datadirs` wins over the single directory, which has a default."""
-    several = options.get("filesystem_store_datadirs")
-    if not several:
-        single = options.get("filesystem_store_datadir")
-        if not single:
-            raise BadStoreConfiguration("filesystem_store_datadir is not set.")
-        return {os.path.abspath(single): 0}
-    found: dict[str, int] = {}
-    for item in several:
-        path, colon, number = item.strip().rpartition(":")
-        if not colon:
-            path, number = number, "0"
-        if not path or not number.strip().lstrip("-").isdigit():
-            raise BadStoreConfiguration(f"filesystem_store_datadirs: {item!r} is not path or path:priority.")
-        path, priority = os.path.abspath(path.strip()), int(number)
-        if found.get(path, priority) != priority:
-            raise BadStoreConfiguration(f"filesystem_store_datadirs: {path} has two priorities.")
-        if path in found:
-            LOG.warning("filesystem_store_datadirs: %s is there twice.", path)
-        found[path] = priority
-    return found
-
-
-def _mode(digits: int) -> int:
-    """A file mode from octal digits written as a decimal number; 0 leaves it to the umask."""
-    if digits <= 0:
-        return 0
-    try:
-        mode = int(str(digits), 8)
-    except ValueError:
-        raise BadStoreConfiguration(f"filesystem_store_file_perm: {digits} are no octal digits.") from None
-    if not mode & stat.S_IRUSR:
-        raise BadStoreConfiguration("filesystem_store_file_perm must let the owner read.")
-    return mode
-
-
-def _let_through(directory: str, mode: int) -> None:
-    """Who may read the files must be able to reach them."""
-    wanted = os.stat(directory).st_mode & 0o7777
-    wanted |= stat.S_IXGRP if mode & stat.S_IRWXG else 0
-    wanted |= stat.S_IXOTH if mode & stat.S_IRWXO else 0
-    os.chmod(directory, wanted)
-
-
-def _mountpoints(name: str | None) -> list[dict[str, str]]:
-    if not name:
-        return []
-    try:
-        with open(name, "rb") as file:
-            found = msgspec.json.decode(file.read())
-        entries = found if isinstance(found, list) else [found]
-        for entry in entries:
-            if not isinstance(entry["id"], str) or not isinstance(entry["mountpoint"], str):
-                raise TypeError("id and mountpoint must be texts")
-    except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
-        raise BadStoreConfiguration(f"filesystem_store_metadata_file {name} cannot be used: {error}") from error
-    return entries
-
-
-def _size(path: str) -> int:
-    status = os.stat(path)
+def _regular(status: os.stat_result) -> os.stat_result:
+    """That of a file. Raises ObjectNotFound for anything else."""
     if not stat.S_ISREG(status.st_mode):
         raise ObjectNotFound
-    return status.st_size
+    return status
+
+
+def _wanted(file: int, offset: int, length: int | None) -> int:
+    """How many bytes that is. Raises ObjectNotFound, RangeNotSatisfiable."""
+    size = _regular(os.fstat(file)).st_size
+    rest = size - offset
+    if rest < 0 or (length is not None and length > rest):
+        raise RangeNotSatisfiable(size=size)
+    return rest if length is None else length
+
+
+def _link(part: str, final: str) -> None:
+    """Unlike rename, link never replaces what is there. Raises FileExistsError."""
+    try:
+        os.link(part, final)
+    except FileExistsError:
+        # A network file system may ask again when an answer was lost, and then meets what the first one has made.
+        if not os.path.samestat(os.lstat(part), os.lstat(final)):
+            raise
+
+
+def _forget(path: str) -> None:
+    """Whoever took us for dead may have removed it."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _take_back(reason: BaseException, *paths: str) -> None:
+    """Remove what must not stay. Raises Leftovers, from the reason."""
+    try:
+        for path in paths:
+            _forget(path)
+    except OSError as error:
+        LOG.warning("%s of a failed upload cannot be removed: %s", path, error.strerror)
+        leave_to_discard(reason)
+
+
+def _clear(directory: str, is_meant: Callable[[str], bool]) -> None:
+    """Remove the files whose names are meant."""
+    with _explained():
+        for name in os.listdir(directory):
+            if is_meant(name):
+                _forget(os.path.join(directory, name))
+        _sync_directory(directory)
 
 
 def _write_all(file: int, block: bytes | memoryview) -> None:

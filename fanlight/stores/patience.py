@@ -30,11 +30,11 @@ class Patience:
         self._running = 0
         self._change = threading.Condition()
 
-    def limit(self, function: Callable[..., T]) -> Callable[..., T]:
-        """The same function, which raises StoreTimeout in time."""
-        return partial(self._call, function) if self._seconds else function
+    def limit(self, function: Callable[..., T], undo: Callable[[T], object] | None = None) -> Callable[..., T]:
+        """The same function, which raises StoreTimeout in time. `undo`: for an outcome that comes too late."""
+        return partial(self._call, function, undo) if self._seconds else function
 
-    def _call(self, function: Callable[..., T], *args: Any) -> T:
+    def _call(self, function: Callable[..., T], undo: Callable[[T], object] | None, *args: Any) -> T:
         with self._change:
             if not self._change.wait_for(lambda: self._running < self._most, self._seconds):
                 raise StoreTimeout(f"All {self._most} threads of the store {self._store_id} are waiting.")
@@ -46,6 +46,8 @@ class Patience:
         threading.Thread(target=self._run, args=(outcome, function, args), daemon=True).start()
         with self._change:
             if not self._change.wait_for(outcome.done, self._seconds):
+                if undo is not None:
+                    outcome.add_done_callback(lambda late: late.exception() or undo(late.result()))
                 raise StoreTimeout(f"The store {self._store_id} did not answer within {self._seconds} seconds.")
         return outcome.result()
 

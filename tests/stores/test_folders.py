@@ -6,7 +6,8 @@ import json
 import os
 import stat
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from tests.stores import disks
 from tests.stores.place import Bytes, Failing, new_id, pattern
 
 MIB = 1 << 20
+Act = Callable[[Filesystem, str], object]
 
 
 def made(**options: Any) -> Filesystem:
@@ -94,6 +96,8 @@ def test_an_object_in_any_folder_takes_the_name(tmp_path: Path) -> None:
     [
         ({"store_datadirs": ["/a:1", "/a/:2"]}, "two priorities"),
         ({"store_datadirs": ["/a:x"]}, "path or path:priority"),
+        ({"store_datadirs": ["/a:--5"]}, "path or path:priority"),
+        ({"store_datadirs": ["/a:²"]}, "path or path:priority"),
         ({"store_datadirs": [":1"]}, "path or path:priority"),
         ({"store_datadirs": [""]}, "path or path:priority"),
         ({}, "not set"),
@@ -106,6 +110,12 @@ def test_an_object_in_any_folder_takes_the_name(tmp_path: Path) -> None:
 def test_options_that_cannot_be(options: dict[str, Any], told: str) -> None:
     with pytest.raises(BadStoreConfiguration, match=told):
         made(**options)
+
+
+def test_a_priority_that_is_left_out(tmp_path: Path) -> None:
+    """As Glance reads it, with the colon and without."""
+    store = made(store_datadirs=[f"{tmp_path}/a:", f"{tmp_path}/b", f"{tmp_path}/c: -1"])
+    assert store._directories == {f"{tmp_path}/a": 0, f"{tmp_path}/b": 0, f"{tmp_path}/c": -1}
 
 
 def test_a_folder_twice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -338,26 +348,61 @@ def test_calls_have_time_for_ever_by_default(hung: threading.Event) -> None:
     assert Patience("s", 0, 1, 0).limit(hung.wait)()
 
 
-def test_a_hung_file_system(tmp_path: Path, hung: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+READING: tuple[Act, ...] = (lambda store, url: store.get_size(url), lambda store, url: store.open(url))
+DELETING: tuple[Act, ...] = (lambda store, url: store.delete(url),)
+ADDING: tuple[Act, ...] = (lambda store, url: store.add("b", Bytes(b"x"), 1),)
+HANGING: dict[str, tuple[Act, ...]] = {
+    # A path is followed link by link before anything else is asked.
+    "lstat": READING + DELETING + ADDING,
+    "stat": READING[:1],
+    "open": READING[1:],
+    "unlink": DELETING,
+    "listdir": (lambda store, url: store.discard("b"),),
+    "statvfs": (*ADDING, lambda store, url: store.check()),
+}
+
+
+@pytest.mark.parametrize(("call", "acts"), HANGING.items(), ids=HANGING)
+def test_a_hung_file_system(
+    tmp_path: Path, hung: threading.Event, monkeypatch: pytest.MonkeyPatch, call: str, acts: tuple[Act, ...]
+) -> None:
     """One that really hangs needs a network: so its system calls wait here for an event instead."""
     hanging = threading.Event()
 
     def gated(real: Any) -> Any:
         return lambda *args, **more: hung.wait(5) if hanging.is_set() else real(*args, **more)
 
-    for name in ("stat", "unlink", "statvfs"):
-        monkeypatch.setattr(f"fanlight.stores.filesystem.os.{name}", gated(getattr(os, name)))
+    monkeypatch.setattr(f"fanlight.stores.filesystem.os.{call}", gated(getattr(os, call)))
     store = made(store_datadir=str(tmp_path), store_timeout=0.5)
     url = store.add("a", Bytes(b"x"), 1).url
     hanging.set()
     try:
-        for act in (store.get_size, store.delete):
+        for act in acts:
             with pytest.raises(StoreTimeout):
-                act(url)
-        with pytest.raises(StoreTimeout):
-            store.add("b", Bytes(b"x"), 1)
-        with pytest.raises(StoreTimeout):
-            store.check()
+                act(store, url)
     finally:
         hanging.clear()
     assert path_of(url).exists()
+
+
+def test_a_file_that_is_opened_too_late_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = made(store_datadir=str(tmp_path), store_timeout=0.2)
+    url = store.add("a", Bytes(b"x"), 1).url
+    go_on, opened, real = threading.Event(), [], os.open
+
+    def late(*args: Any, **more: Any) -> int:
+        go_on.wait(5)
+        opened.append(real(*args, **more))
+        return opened[-1]
+
+    monkeypatch.setattr("fanlight.stores.filesystem.os.open", late)
+    with pytest.raises(StoreTimeout):
+        store.open(url)
+    monkeypatch.undo()
+    go_on.set()
+    for _ in range(100):
+        if opened and not os.path.exists(f"/proc/self/fd/{opened[0]}"):
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("it is still open")
