@@ -126,6 +126,8 @@ class Swift(Store):
                 with self._lasting(link, context) as lasting:
                     Upload(lasting, container, object_id, blocks, self._folder).segments(size, self._segment)
         except BaseException:
+            # It may have gone since it was looked at.
+            self._known_containers.discard(container)
             if made and self._several:
                 with suppress(StoreError):
                     link.look("delete_container", container)
@@ -215,9 +217,9 @@ class Swift(Store):
         seed = _number(self.options, "swift_store_multiple_containers_seed", 0)
         if not seed:
             return self._container
-        # Dashes come free: as many characters that are none.
-        ends = [end for end, letter in enumerate(object_id, 1) if letter != "-"]
-        return f"{self._container}_{object_id[: ends[seed - 1]] if len(ends) >= seed else object_id}"
+        # Dashes among the first characters come free.
+        start = object_id.lower()[: seed + object_id[:seed].count("-")]
+        return f"{self._container}_{start}"
 
     def _url(self, object_id: str, endpoint: str) -> str:
         """The URL of a new object; `endpoint`: the URL to log in at, multi-tenant the storage URL."""

@@ -19,6 +19,8 @@ from fanlight.stores.swift_wire import CONNECT_SECONDS, Grant, explained, swiftc
 
 LOG = logging.getLogger(__name__)
 LOGIN_SECONDS = 10
+V2 = ("/v2.0", "/v2")
+"""How URLs of Keystone's version 2 end."""
 _FIELDS = (
     "user",
     "key",
@@ -107,7 +109,7 @@ def references(options: Mapping[str, Any]) -> dict[str, Credentials]:
 
 
 def _sections(name: str, version: str) -> Any:
-    parser = configparser.ConfigParser(interpolation=None)
+    parser = configparser.ConfigParser()
     try:
         with open(name, encoding="utf-8") as file:
             parser.read_file(file)
@@ -116,7 +118,11 @@ def _sections(name: str, version: str) -> Any:
         kind = type(error).__name__
         raise BadStoreConfiguration(f"swift_store_config_file {name} cannot be read: {kind}") from None
     for reference in parser.sections():
-        section = {key: value.strip().strip("\"'") for key, value in parser.items(reference)}
+        try:
+            section = {key: _value(parser, reference, key) for key in parser.options(reference)}
+        except ValueError:
+            LOG.warning("section %s of %s is left out: a quote is not closed", reference, name)
+            continue
         fields = {field: section[field] for field in _FIELDS if section.get(field)}
         fields["auth_version"] = _version(fields.get("auth_version", version))
         one = Credentials(auth_address=section.get("auth_address", ""), **fields)
@@ -124,6 +130,22 @@ def _sections(name: str, version: str) -> Any:
             yield reference, one
         else:
             LOG.warning("section %s of %s is left out: an address or credentials are missing", reference, name)
+
+
+def _value(parser: configparser.ConfigParser, reference: str, key: str) -> str:
+    """As Glance reads it: `%%` is a percent sign, and only quotes around the whole are not part of it.
+
+    Glance takes no other percent signs; here they are themselves. Raises ValueError for a quote that is not closed.
+    """
+    try:
+        text = parser.get(reference, key).strip()
+    except configparser.InterpolationError:
+        text = parser.get(reference, key, raw=True).strip()
+    if text[:1] not in ("'", '"'):
+        return text
+    if len(text) == 1 or text[-1] != text[0]:
+        raise ValueError
+    return text[1:-1]
 
 
 def _version(text: str) -> str:
@@ -135,7 +157,8 @@ def _version(text: str) -> str:
 
 def log_in(one: Credentials, service: Service) -> Grant:
     """A new token. Raises StoreError."""
-    if one.auth_version == "3":
+    # Glance, too, has long taken a 2 for a 3; there are files in which it was left, and no Keystone that knows it.
+    if one.auth_version == "3" or (one.auth_version == "2" and not one.auth_address.rstrip("/").endswith(V2)):
         return keystone(one, service)
     more = {
         "service_type": service.kind,
@@ -197,7 +220,7 @@ def keystone_session(service: Service, plugin: Any) -> Any:
 def v3_address(address: str) -> str:
     """The URL of version 3, whatever version the configured one ends in."""
     bare = address.rstrip("/")
-    for version in ("/v2.0", "/v2", "/v3"):
+    for version in (*V2, "/v3"):
         bare = bare.removesuffix(version)
     return f"{bare}/v3"
 

@@ -310,7 +310,8 @@ def test_downloads_that_were_left_alone_are_resumed(container: bed.Container, mo
         assert wire.cuts == 1
 
 
-def test_objects_that_change_during_a_download(container: bed.Container) -> None:
+@pytest.mark.parametrize("size", [9_000_000, 1000])
+def test_objects_that_change_during_a_download(container: bed.Container, size: int) -> None:
     with Wire.made(needed("FANLIGHT_TEST_SWIFT_V1").removesuffix("/auth/v1.0") + "/v1/AUTH_test") as wire:
         store = driver(
             own(container, swift_store_endpoint=wire.url, swift_store_retry_get_count=9)
@@ -321,7 +322,7 @@ def test_objects_that_change_during_a_download(container: bed.Container) -> None
         wire.down = [4_000_000]
         opened = store.open(url)
         next(opened.blocks)
-        container.client.put_object(container.name, "image", bytes(9_000_000))
+        container.client.put_object(container.name, "image", bytes(size))
         with pytest.raises(StoreError, match="replaced"):
             b"".join(opened.blocks)
         opened.close()

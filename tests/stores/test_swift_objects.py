@@ -15,6 +15,8 @@ import pytest
 from fanlight.errors import ObjectExists, ObjectNotFound, StoreError, StoreFull
 from fanlight.model import Location
 from fanlight.stores import Stores, swift_objects
+from fanlight.stores.swift import Swift
+from fanlight.stores.swift_wire import READ_SECONDS
 from tests.bed.databases import needed
 from tests.stores import swift_bed as bed
 from tests.stores.glances import glance_store
@@ -287,6 +289,37 @@ def test_container_that_is_removed_in_between(container: bed.Container) -> None:
         put(stores, b"x")
     container.client.put_container(container.name)
     assert read(stores, put(stores, b"again")) == b"again"
+
+
+def test_container_that_is_removed_and_may_be_made(container: bed.Container) -> None:
+    """One upload finds out, the next one makes it."""
+    stores = opened(container, swift_store_create_container_on_put=True)
+    stores.delete(put(stores, b"x"))
+    container.client.delete_container(container.name)
+    with pytest.raises(ObjectNotFound):
+        put(stores, b"x")
+    assert read(stores, put(stores, b"again")) == b"again"
+
+
+def test_connections_of_downloads_are_used_again(container: bed.Container) -> None:
+    """Whoever answers with a length reads so many bytes, and does not ask for the end."""
+    stores, data = opened(container), pattern(2 * SEGMENT + 5)
+    location = put(stores, data)
+    driver = stores.get(STORE)
+    assert isinstance(driver, Swift)
+
+    def waiting() -> int:
+        return sum(len(idle) for (_, _, seconds), idle in driver._wires._idle.items() if seconds == READ_SECONDS)
+
+    for offset, length in ((0, None), (1, SEGMENT), (2 * SEGMENT, None)):
+        reader, got = stores.open(location, offset, length), b""
+        for block in reader:
+            got += bytes(block)
+            if len(got) == reader.size:
+                break
+        reader.close()
+        assert got == data[offset : offset + reader.size]
+        assert waiting() == 1
 
 
 def test_no_more_than_two_blocks_are_held(container: bed.Container) -> None:
