@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from fanlight.errors import (
@@ -23,7 +24,7 @@ from fanlight.errors import (
 )
 from fanlight.stores.driver import Added, Context, Opened, Source, Store, leave_to_discard
 from fanlight.stores.s3_address import SCHEMES, Address, is_host, is_name
-from fanlight.stores.s3_errors import TAKEN, explained
+from fanlight.stores.s3_errors import TAKEN, explained, is_unknown
 from fanlight.stores.s3_upload import MIB, Part, Upload, md5, next_part, part_size, told_md5
 from fanlight.stores.transfer import trust
 
@@ -61,6 +62,7 @@ class S3(Store):
         if not is_host(self._host) or not is_name(self._bucket) or "/" in self._bucket:
             raise BadStoreConfiguration("s3_store_host and s3_store_bucket must be a host and a name.")
         self._client = self._made(endpoint)
+        self._knows_conditions = True
 
     def configure_add(self) -> None:
         """Check what uploads need, and the bucket. A server that cannot be reached just now may come back."""
@@ -181,7 +183,7 @@ class S3(Store):
             with explained(writing=True):
                 try:
                     return told_md5(
-                        self._client.put_object(Bucket=self._bucket, Key=key, Body=part.data, IfNoneMatch="*")
+                        self._unless_there(self._client.put_object, Bucket=self._bucket, Key=key, Body=part.data)
                     )
                 except self._client.exceptions.ClientError as error:
                     # A second try after a lost answer finds what the first has stored.
@@ -226,18 +228,32 @@ class S3(Store):
         parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
         try:
             self._ask(
-                self._client.complete_multipart_upload,
+                partial(self._unless_there, self._client.complete_multipart_upload),
                 writing=True,
                 Bucket=self._bucket,
                 Key=key,
                 UploadId=upload,
                 MultipartUpload={"Parts": parts},
-                IfNoneMatch="*",
             )
         except StoreError:
             # The answer may have been lost, and a second try then finds no upload any more.
             if not self._is_completed(key, len(tags), written):
                 raise
+
+    def _unless_there(self, method: Callable[..., Any], **arguments: Any) -> Any:
+        """Write, and let the server itself see to it that nothing is replaced.
+
+        Some servers refuse what they do not know; there it is looked before, as everywhere, and no more.
+        """
+        if self._knows_conditions:
+            try:
+                return method(**arguments, IfNoneMatch="*")
+            except self._client.exceptions.ClientError as error:
+                if not is_unknown(error.response):
+                    raise
+            LOG.warning("store %s: the server knows no If-None-Match, so two uploads of one id may meet", self.id)
+            self._knows_conditions = False
+        return method(**arguments)
 
     def _is_completed(self, key: str, count: int, written: int) -> bool:
         try:

@@ -47,6 +47,12 @@ def explained(*, writing: bool = False) -> Iterator[None]:
     raise failure from None
 
 
+def is_unknown(answer: Mapping[str, Any]) -> bool:
+    """Whether the server does not know a header that was sent."""
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return bool(status == 501 or answer.get("Error", {}).get("Code") == "NotImplemented")
+
+
 def refusal(answer: Mapping[str, Any], operation: str, writing: bool) -> FanlightError:
     """What an error that the server answered means."""
     code = str(answer.get("Error", {}).get("Code", ""))

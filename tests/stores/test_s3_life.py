@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import socket
 import threading
@@ -12,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 
 from fanlight.errors import BadStoreConfiguration, ObjectExists
 from fanlight.stores.s3 import S3
@@ -112,6 +114,38 @@ def test_answers_that_are_lost(bucket: Bucket, size: int, method: bytes) -> None
         store.delete(url)
         store.discard(object_id)
     assert bucket.contents() == []
+
+
+@pytest.mark.parametrize("size", [0, 1000, 11 * MIB])
+def test_servers_that_know_no_conditions(bucket: Bucket, size: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Some refuse If-None-Match. What is there is found by looking, then."""
+    store, refused = opened({**bucket.options(), **SMALL}), []
+
+    def refuse(request: Any, **_more: Any) -> AWSResponse | None:
+        if "If-None-Match" not in request.headers:
+            return None
+        refused.append(request.url)
+        page = b"<Error><Code>NotImplemented</Code><Message>A header is not implemented</Message></Error>"
+        return AWSResponse(request.url, 501, {}, Raw(page))
+
+    store._client.meta.events.register("before-send.s3", refuse)
+    for _ in range(2):
+        object_id = new_id()
+        url = store.add(object_id, Bytes(pattern(size)), size).url
+        assert read(store, url) == pattern(size)
+        with pytest.raises(ObjectExists):
+            store.add(object_id, Bytes(b"x"), 1)
+        store.delete(url)
+    assert len(refused) == 1
+    assert "knows no If-None-Match" in caplog.text
+    assert bucket.contents() == []
+
+
+class Raw(io.BytesIO):
+    """A body, as botocore reads it."""
+
+    def stream(self) -> Iterator[bytes]:
+        yield self.read()
 
 
 def test_two_writers_of_one_id(ceph: Bucket) -> None:
