@@ -133,6 +133,10 @@ class Stores:
         """A location as who may see it reads it: `placed`, its URL plain. Raises BadStoreConfiguration (key)."""
         location, url = self.placed(location), self._plain(location)
         held = self._held.get(location.metadata.get("store", ""))
+        if held is None:
+            # In none of our stores; what its form hides, one of the same kind knows.
+            scheme = url.partition("://")[0].lower()
+            held = next((one for one in self._held.values() if scheme in one.store.schemes), None)
         return replace(location, url=url if held is None else held.store.shown(url))
 
     def _plain(self, location: Location) -> str:

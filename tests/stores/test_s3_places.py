@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from fanlight.errors import BadStoreConfiguration, MalformedLocation, ObjectNotFound, StoreUnreachable
+from fanlight.model import Location
+from fanlight.settings import StoreSettings, StoresSettings
+from fanlight.stores import create_stores
 from fanlight.stores.s3 import S3
 from tests.stores.place import STORE, Bytes, pattern
 from tests.stores.relay import Relay, certificate_in
@@ -87,6 +90,15 @@ def test_objects_in_folders_of_the_bucket(bucket: Bucket) -> None:
     with pytest.raises(ObjectNotFound):
         store.delete(url)
     bucket.client.delete_object(Bucket=bucket.name, Key="image")
+
+
+def test_keys_in_urls_of_another_host_do_not_show_either() -> None:
+    """The store that such an object was in has gone from the configuration, or has another name now."""
+    made = (StoreSettings(id="m", type="memory"), StoreSettings(id="s", type="s3", options=HERE))
+    stores = create_stores(StoresSettings(stores=made, default="m"))
+    for metadata in ({}, {"store": "gone"}, {"store": "s"}):
+        location = Location(url="s3+https://key:hid/den@old.example.org/images/id", metadata=metadata)
+        assert stores.shown(location).url == "s3+https://old.example.org/images/id"
 
 
 # -- TLS
