@@ -139,12 +139,21 @@ def _store(reader: Reader, store_id: str, kind: str, group: str, fallback: str |
         values[option.dest] = reader.value(place, option.dest)
         if option.dest == "filesystem_store_file_perm" and not _is_mode(values[option.dest]):
             raise reader.wrong(place, option.dest, "it must be octal digits that let the owner read, such as 640")
+    accounts = values.get("swift_store_config_file")
+    if accounts:
+        values["swift_store_config_file"] = _beside(reader, accounts)
     if values.get("filesystem_store_datadirs") and reader.is_given(group, "filesystem_store_datadir"):
         reader.warn(f"[{group}]filesystem_store_datadir has no effect: filesystem_store_datadirs is set, too.")
     description, weight = values.pop("store_description"), values.pop("weight")
     if kind not in DRIVER_OPTIONS:
         values |= _untyped(reader, group, fallback)
     return StoreSettings(id=store_id, type=kind, options=values, description=description, weight=weight)
+
+
+def _beside(reader: Reader, name: str) -> str:
+    """Where a file is: a relative path is looked for beside the configuration files, as Glance does; the last first."""
+    places = [Path(file).absolute().parent / name for file in reversed(reader.files)]
+    return next((str(place) for place in places if place.exists()), name)
 
 
 def _is_mode(digits: int) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from fanlight.settings.drivers import DRIVER_OPTIONS
@@ -111,6 +113,23 @@ def test_stores_from_the_environment(loaded: Load, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("OS_GLANCE_STORE__DEFAULT_BACKEND", "a")
     monkeypatch.setenv("OS_A__FILESYSTEM_STORE_DATADIR", "/srv/a")
     assert loaded("").stores.stores[0].options["filesystem_store_datadir"] == "/srv/a"
+
+
+@pytest.mark.parametrize("name", ["swift.conf", "more/swift.conf", "missing.conf", "/elsewhere/swift.conf"])
+def test_accounts_of_swift_lie_beside_the_configuration(
+    loaded: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A service seldom runs in the folder of its configuration."""
+    monkeypatch.chdir("/")
+    (tmp_path / "more").mkdir()
+    for place in ("swift.conf", "more/swift.conf"):
+        (tmp_path / place).touch()
+    found = loaded(
+        "[DEFAULT]\nenabled_backends = a:swift\n[glance_store]\ndefault_backend = a\n"
+        f"[backend_defaults]\nswift_store_config_file = {name}\n"
+    )
+    there = f"{tmp_path}/{name}" if (tmp_path / name).is_relative_to(tmp_path) and "missing" not in name else name
+    assert found.stores.stores[0].options["swift_store_config_file"] == there
 
 
 def test_two_ways_to_say_the_folder(loaded: Load) -> None:
