@@ -56,7 +56,7 @@ class Answer:
     def length(self) -> int | None:
         """Content-Length in bytes; None where the answer has none that can be believed."""
         text = (self.header("Content-Length") or "").strip()
-        return int(text) if text.isascii() and text.isdigit() and not self.is_chunked else None
+        return int(text) if re.fullmatch(r"\d{1,19}", text, re.ASCII) and not self.is_chunked else None
 
     @property
     def is_chunked(self) -> bool:
