@@ -25,7 +25,7 @@ from fanlight.errors import (
 from fanlight.stores.driver import Added, Context, Opened, Source, Store, leave_to_discard
 from fanlight.stores.s3_address import SCHEMES, Address, is_host, is_name
 from fanlight.stores.s3_errors import TAKEN, explained, is_unknown
-from fanlight.stores.s3_upload import MIB, Part, Upload, md5, next_part, part_size, told_md5
+from fanlight.stores.s3_upload import MIB, Part, Sent, Upload, md5, next_part, part_size, told_md5
 from fanlight.stores.transfer import trust
 
 LOG = logging.getLogger(__name__)
@@ -178,12 +178,13 @@ class S3(Store):
 
     def _put(self, key: str, part: Part) -> str | None:
         """The MD5 of what is stored then, as far as the server tells."""
+        body = Sent(part.data) if part.data else b""
 
         def put() -> str | None:
             with explained(writing=True):
                 try:
                     return told_md5(
-                        self._unless_there(self._client.put_object, Bucket=self._bucket, Key=key, Body=part.data)
+                        self._unless_there(self._client.put_object, Bucket=self._bucket, Key=key, Body=body)
                     )
                 except self._client.exceptions.ClientError as error:
                     # A second try after a lost answer finds what the first has stored.
@@ -217,7 +218,7 @@ class S3(Store):
             Key=key,
             UploadId=upload,
             PartNumber=number,
-            Body=data,
+            Body=Sent(data),
         )
         # Where the body is signed, the server itself has compared.
         if not self._signs and told_md5(answer) not in (None, md5(data)):

@@ -23,6 +23,9 @@ FEW = 1_000
 HANDY = 16 * MIB
 MEMORY = 40 * MIB
 """Bytes that the parts of one upload take, unless one part alone is larger (images of more than 400 GiB)."""
+PIECE = 256 * 1024
+"""Bytes given to the socket at a time: its time limit is for each piece. With a part in one piece it would be for
+all of it, however large it is and however slow the line."""
 GROWTH = 17
 """Bytes that parts of an upload of unknown size grow by, times the square of their number: 10,000 of them hold 5 TiB,
 S3's largest object, and those of the first gigabytes hardly grow."""
@@ -33,6 +36,34 @@ class Part(Struct):
 
     data: bytearray
     is_last: bool
+
+
+class Sent:
+    """The bytes of a part as a file that botocore sends; it may do so more than once."""
+
+    def __init__(self, data: bytes | bytearray) -> None:
+        self._data = data
+        self._place = 0
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """What is left, or a piece of it: no less than what is asked for, 16 KiB where it goes to the socket."""
+        end = len(self._data) if size is None or size < 0 else self._place + max(size, PIECE)
+        # A copy, since nobody says when a view would be out of use, and the memory of the part is wanted back.
+        piece = bytes(memoryview(self._data)[self._place : end])
+        self._place += len(piece)
+        return piece
+
+    def seek(self, place: int, whence: int = 0, /) -> int:
+        """As of a file."""
+        self._place = max(0, place + (0, self._place, len(self._data))[whence])
+        return self._place
+
+    def tell(self) -> int:
+        """As of a file."""
+        return self._place
 
 
 def part_size(base: int, size: int | None, number: int) -> int:

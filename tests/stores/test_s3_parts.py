@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fanlight.errors import MalformedLocation, StoreError
 from fanlight.stores.s3 import S3
 from fanlight.stores.s3_address import Address
-from fanlight.stores.s3_upload import PARTS, Part, Upload, part_size
+from fanlight.stores.s3_upload import PARTS, PIECE, Part, Sent, Upload, part_size
 from tests.stores.place import STORE, Bytes, pattern
 
 MIB = 1 << 20
@@ -126,3 +126,20 @@ def test_part_that_fails_ends_the_upload() -> None:
         Upload(send, 5 * MIB, None, 3).run(source, Part(bytearray(source.read(5 * MIB)), False))
     rest = len(source.read(-1))
     assert rest >= 70 * MIB
+
+
+def test_a_part_as_a_file() -> None:
+    data = bytearray(pattern(2 * PIECE + 7))
+    sent = Sent(data)
+    for _ in range(2):
+        assert (len(sent), sent.tell()) == (len(data), 0)
+        pieces = list(iter(lambda: sent.read(16_384), b""))
+        assert [len(piece) for piece in pieces] == [PIECE, PIECE, 7]
+        assert b"".join(pieces) == data
+        assert sent.seek(0, 2) == len(data)
+        assert sent.seek(-3, 1) == len(data) - 3
+        assert sent.read() == data[-3:]
+        assert sent.seek(0) == 0
+    assert sent.read(3 * PIECE) == data
+    # Nothing holds the memory of the part, which is the next one's.
+    del data[5:]

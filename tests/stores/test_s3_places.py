@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from fanlight.errors import BadStoreConfiguration, MalformedLocation, ObjectNotFound, StoreUnreachable
 from fanlight.model import Location
 from fanlight.settings import StoreSettings, StoresSettings
-from fanlight.stores import create_stores
+from fanlight.stores import create_stores, s3
 from fanlight.stores.s3 import S3
 from tests.stores.place import STORE, Bytes, pattern
 from tests.stores.relay import Relay, certificate_in
@@ -120,6 +121,26 @@ def test_with_the_ca(bucket: Bucket, certificate: Path, size: int) -> None:
         assert url == f"s3+{front.url}/{bucket.name}/image"
         assert store.owns(url)
         assert read(store, url) == pattern(size)
+        store.delete(url)
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("part", [5, 20])
+def test_a_slow_line(bucket: Bucket, certificate: Path, monkeypatch: pytest.MonkeyPatch, part: int, tls: bool) -> None:
+    """The limit for what is sent is for a piece of it: a part may take longer, however large it is."""
+    monkeypatch.setattr(s3, "CONNECT_SECONDS", 1.0)
+
+    def slow(block: bytes) -> bytes:
+        time.sleep(len(block) / (5 * MIB))
+        return block
+
+    with Relay(bucket.endpoint, certificate if tls else None, slow) as front:
+        more = {"s3_store_cacert": str(certificate), "s3_store_large_object_chunk_size": part}
+        store = configured({**bucket.options(), "s3_store_host": front.url, **more})
+        store.configure_add()
+        url = store.add("image", Bytes(pattern(19 * MIB)), None).url
+        assert store.get_size(url) == 19 * MIB
         store.delete(url)
 
 
