@@ -160,6 +160,10 @@ class Keeper:
             # It stays in the catalogue under our name and is tried again when it has run out.
             LOG.warning("cleaning up after %r failed, will be tried again: %s", lease, error)
             return 0
+        except Exception:
+            # A defect of one store's driver must not keep the others' leases from being settled.
+            LOG.exception("cleaning up after %r failed, will be tried again", lease)
+            return 0
         LOG.info("cleaned up after %r", lease)
         return 1
 

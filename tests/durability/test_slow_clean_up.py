@@ -24,6 +24,8 @@ class Tired(Filesystem):
         while (folder / ("tired of " + object_id)).exists():
             time.sleep(0.05)
         (folder / ("done with " + object_id)).touch()
+        if (folder / ("broken of " + object_id)).exists():
+            raise KeyError(object_id)
         super().discard(object_id)
 """
 
@@ -65,3 +67,30 @@ def test_other_nodes_leave_a_living_upload_alone(server: StartServer, tmp_path: 
         (folder / f"tired of {image_id}").unlink()
     eventually(lambda: not one.rows("SELECT 1 FROM fanlight_leases"), 15)
     assert (one.log_text() + two.log_text()).count("cleaned up after") >= 2
+
+
+def test_a_driver_with_a_defect_costs_its_own_clean_up_alone(server: StartServer, tmp_path: Path) -> None:
+    """Those that are taken over together come in the order of their tokens, every time."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    config: dict[str, dict[str, object]] = {
+        "DEFAULT": {"enabled_backends": "theirs:tired"},
+        "glance_store": {"default_backend": "theirs"},
+        "theirs": {"filesystem_store_datadir": str(folder)},
+        "fanlight": {"lease_seconds": 3},
+    }
+    one = server(config=config, environment={"PYTHONPATH": install_store(tmp_path / "site", "tired", MODULE)})
+    one.allow_traceback("KeyError")
+    ids = [str(uuid.uuid4()) for _ in range(3)]
+    (folder / f"broken of {ids[0]}").touch()
+    for number, image_id in enumerate(ids):
+        one.rows(
+            "INSERT INTO fanlight_leases (token, kind, image_id, store, meta_data, holder, expires_at) "
+            "VALUES (:token, 'discard', :id, 'theirs', '{}', 'somebody', '2020-01-01 00:00:00.000000')",
+            token=f"{number}" * 32,
+            id=image_id,
+        )
+    eventually(lambda: one.rows("SELECT image_id FROM fanlight_leases") == [{"image_id": ids[0]}], 15)
+    one.wait_for_log("KeyError")
+    (folder / f"broken of {ids[0]}").unlink()
+    eventually(lambda: one.rows("SELECT image_id FROM fanlight_leases") == [], 15)
