@@ -90,12 +90,15 @@ class Filesystem(Store):
             self.options.get("filesystem_store_threadpool_threshold", 75),
         )
         self._in_time = patience.limit
+
+    def configure_add(self) -> None:
+        """Read what only new images need, and make the directories.
+
+        Raises BadStoreConfiguration, also where a directory cannot be made or written.
+        """
         self._mode = file_mode(self.options.get("filesystem_store_file_perm") or 0)
         self._thin = bool(self.options.get("filesystem_thin_provisioning"))
         self._mountpoints = mountpoints(self.options.get("filesystem_store_metadata_file"))
-
-    def configure_add(self) -> None:
-        """Make the directories. Raises BadStoreConfiguration where one cannot be made or written."""
         for directory in self._directories:
             try:
                 os.makedirs(directory, exist_ok=True)
@@ -233,6 +236,9 @@ class Filesystem(Store):
         for directory in self._directories:
             if os.path.lexists(os.path.join(directory, object_id)):
                 raise ObjectExists
+        if self._thin and len(self._directories) == 1:
+            # How much room the data takes shows when it is there.
+            return next(iter(self._directories))
         for priority in sorted(set(self._directories.values()), reverse=True):
             group = [path for path, its in self._directories.items() if its == priority]
             room, path = max((self._free(path), path) for path in group)

@@ -167,6 +167,19 @@ def test_holes(tmp_path: Path, data: bytes) -> None:
     assert path.stat().st_blocks * 512 <= max(0, len(data) - zeros * 65536) + 2 * 65536
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_holes_need_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, several: bool) -> None:
+    """A single folder takes data larger than its room; of several, one with room is looked for, as in Glance."""
+    where: dict[str, Any] = {"store_datadirs": [f"{tmp_path}/a", f"{tmp_path}/b"]} if several else {}
+    store = made(thin_provisioning=True, store_datadir=str(tmp_path / "a"), **where)
+    monkeypatch.setattr(store, "_free", lambda folder: 100_000)
+    if several:
+        with pytest.raises(StoreFull):
+            store.add("x", Bytes(bytes(MIB)), MIB)
+    else:
+        assert store.get_size(store.add("x", Bytes(bytes(MIB)), MIB).url) == MIB
+
+
 def test_metadata_of_mounts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "metadata.json"
     entry = {"id": "nfs", "mountpoint": str(tmp_path / "img"), "share_location": "nfs://a/b"}
@@ -187,6 +200,19 @@ def test_metadata_that_cannot_be(tmp_path: Path, text: str) -> None:
     (tmp_path / "m.json").write_text(text)
     with pytest.raises(BadStoreConfiguration, match="metadata_file"):
         made(store_datadir=str(tmp_path), store_metadata_file=str(tmp_path / "m.json"))
+
+
+@pytest.mark.parametrize("wrong", [{"store_metadata_file": "/nothing"}, {"store_file_perm": 37}])
+def test_options_that_leave_it_readable(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    url = made(store_datadir=str(tmp_path)).add("a", Bytes(b"x"), 1).url
+    store = Filesystem(
+        "s", {f"filesystem_{name}": value for name, value in {"store_datadir": str(tmp_path), **wrong}.items()}
+    )
+    store.configure()
+    with pytest.raises(BadStoreConfiguration):
+        store.configure_add()
+    assert store.get_size(url) == 1
+    store.delete(url)
 
 
 # -- files that are not ours
