@@ -28,7 +28,15 @@ from fanlight.errors import (
     StoreForbidden,
 )
 from fanlight.stores.driver import Added, Context, Opened, Source, Store, Traits
-from fanlight.stores.swift_accounts import Credentials, Service, endpoints_of, keystone, log_in, references
+from fanlight.stores.swift_accounts import (
+    Credentials,
+    Service,
+    all_endpoints_of,
+    endpoints_of,
+    keystone,
+    log_in,
+    references,
+)
 from fanlight.stores.swift_address import SCHEMES, Address, scheme_and_place
 from fanlight.stores.swift_download import Download
 from fanlight.stores.swift_objects import delete_all, delete_whole, listing, parts_of, size_of
@@ -268,7 +276,7 @@ class Swift(Store):
         if address.user:
             return self._account_link(self._account_of(address))
         if context is not None and context.token:
-            known = [self._service.endpoint, *endpoints_of(context.service_catalog, self._service)]
+            known = [self._service.endpoint, *all_endpoints_of(context.service_catalog, self._service)]
             _require_known(address, known)
             return self._token_link(address.endpoint, context.token)
         account = self._references.get(self._reference)

@@ -250,18 +250,26 @@ def _of_keystone(error: Any, exceptions: Any) -> FanlightError:
 
 def endpoints_of(catalogue: str | None, service: Service) -> list[str]:
     """Storage URLs in the text of `X-Service-Catalog`, of our kind, interface and region."""
+    return [
+        url
+        for endpoint in _endpoints(catalogue, service.kind)
+        if not service.region or service.region in (endpoint.get("region"), endpoint.get("region_id"))
+        if (url := _endpoint_url(endpoint, service.interface))
+    ]
+
+
+def all_endpoints_of(catalogue: str | None, service: Service) -> list[str]:
+    """The same of any interface and region: whoever Keystone says is Swift may see a token."""
+    names = ("url", "publicURL", "internalURL", "adminURL")
+    return [endpoint[name] for endpoint in _endpoints(catalogue, service.kind) for name in names if endpoint.get(name)]
+
+
+def _endpoints(catalogue: str | None, kind: str) -> list[Mapping[str, Any]]:
     try:
         services = msgspec.json.decode(catalogue or "[]")
     except msgspec.DecodeError:
         return []
-    return [
-        url
-        for one in services
-        if one.get("type") == service.kind
-        for endpoint in one.get("endpoints", ())
-        if not service.region or service.region in (endpoint.get("region"), endpoint.get("region_id"))
-        if (url := _endpoint_url(endpoint, service.interface))
-    ]
+    return [endpoint for one in services if one.get("type") == kind for endpoint in one.get("endpoints", ())]
 
 
 def _endpoint_url(endpoint: Mapping[str, Any], interface: str) -> str | None:

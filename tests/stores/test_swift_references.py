@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from fanlight.errors import StoreForbidden
+from fanlight.model import Caller
 from fanlight.stores import swift_accounts
 from fanlight.stores.swift import Swift
 from fanlight.stores.swift_accounts import Credentials, Service, log_in, references
+from fanlight.stores.swift_address import Address
 from fanlight.stores.swift_wire import Grant
 
 
@@ -96,3 +100,33 @@ def test_containers_by_seed(seed: int, start: str) -> None:
     store = Swift("s", {"swift_store_multiple_containers_seed": seed})
     store.configure()
     assert store._container_of("FDAE39A1-bac5-4238-aba4-69bcc726e848") == f"glance_{start}"
+
+
+CATALOGUES = {
+    "as the middleware writes it": [
+        {"publicURL": "https://public/v1/AUTH_p", "internalURL": "http://internal:8080/v1/AUTH_p", "region": "One"},
+        {"publicURL": "https://two/v1/AUTH_p", "region": "Two"},
+    ],
+    "as Keystone has it": [
+        {"interface": "public", "url": "https://public/v1/AUTH_p", "region": "One"},
+        {"interface": "internal", "url": "http://internal:8080/v1/AUTH_p", "region": "One"},
+        {"interface": "public", "url": "https://two/v1/AUTH_p", "region": "Two"},
+    ],
+}
+
+
+@pytest.mark.parametrize("endpoints", CATALOGUES.values(), ids=CATALOGUES)
+def test_images_of_another_interface_or_region(endpoints: list[dict[str, str]]) -> None:
+    """They were stored there before the options were changed. New ones go where the options say."""
+    store = Swift("s", {"swift_store_multi_tenant": True, "swift_store_region": "One"})
+    store.configure()
+    catalogue = [{"type": "identity", "endpoints": [{"publicURL": "https://keystone/v3"}]}]
+    catalogue.append({"type": "object-store", "endpoints": endpoints})
+    caller = Caller(project_id="p", token="secret", service_catalog=msgspec.json.encode(catalogue).decode())
+    assert store._writing_link(caller).storage() == "https://public/v1/AUTH_p"
+    for place in ("swift+https://public", "swift+http://internal:8080", "swift+https://two"):
+        link = store._link(Address.parse(f"{place}/v1/AUTH_p/c/o"), caller)
+        assert link.storage() == place.removeprefix("swift+") + "/v1/AUTH_p"
+    for place in ("swift+https://internal:8080", "swift+https://keystone", "swift+https://elsewhere"):
+        with pytest.raises(StoreForbidden):
+            store._link(Address.parse(f"{place}/v1/AUTH_p/c/o"), caller)
