@@ -160,9 +160,12 @@ class Swift(Store):
         container = self._container_of(object_id)
         with suppress(ObjectNotFound):
             delete_whole(link, container, object_id)
-        # A segment that was on its way when its upload died may come after the first look.
-        while parts := parts_of(link, container, object_id):
+        # A segment that was on its way when its upload died may come after the first look. And a list may still have
+        # what is gone, for as long as its server is behind.
+        gone: set[str] = set()
+        while parts := set(parts_of(link, container, object_id)) - gone:
             delete_all(link, container, parts)
+            gone |= parts
         if self._several:
             with suppress(StoreError):
                 link.look("delete_container", container)

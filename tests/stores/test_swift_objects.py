@@ -261,6 +261,24 @@ def test_parts_that_a_dead_upload_has_left(container: bed.Container) -> None:
     assert read(stores, put(stores, data, object_id=object_id)) == data
 
 
+@pytest.mark.timeout(30)
+def test_lists_that_are_behind(container: bed.Container, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Swift's still have what is gone while a server of theirs is away: nobody waits for that, asking all the time."""
+    object_id, looks = new_id(), 0
+
+    def behind(*_args: Any) -> list[str]:
+        nonlocal looks
+        looks += 1
+        return [f"{object_id}-{number:05}" for number in range(1, 3 + (looks == 2))]
+
+    for number in range(1, 4):
+        container.client.put_object(container.name, f"{object_id}-{number:05}", b"left")
+    monkeypatch.setattr("fanlight.stores.swift.parts_of", behind)
+    opened(container).discard_partial(STORE, object_id)
+    assert looks == 3
+    assert container.names() == []
+
+
 @pytest.mark.parametrize("buffered", [False, True])
 def test_no_room_for_a_segment(container: bed.Container, tmp_path: Path, buffered: bool) -> None:
     stores = open_one(
