@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -154,7 +155,9 @@ class S3(Store):
         """Abort uploads of this key that are still open, and remove the object."""
         try:
             for upload in self._open_uploads(object_id):
-                self._abort(object_id, upload)
+                # One that has ended meanwhile may have left the object.
+                with suppress(ObjectNotFound):
+                    self._abort(object_id, upload)
             self._ask(self._client.delete_object, Bucket=self._bucket, Key=object_id)
         except ObjectNotFound:
             LOG.debug("store %s: there is nothing of %s", self.id, object_id)

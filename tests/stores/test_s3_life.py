@@ -224,6 +224,17 @@ def test_log_of_the_library_shows_neither_secrets_nor_images(bucket: Bucket, cap
         assert text not in caplog.text
 
 
+def test_an_upload_that_ended_while_it_was_discarded(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process was killed as the last answer was on its way: the object is there, and the upload is not."""
+    store, object_id = opened({**bucket.options(), **SMALL}), new_id()
+    store.add(object_id, Bytes(pattern(6 * MIB)), None)
+    begun = [bucket.client.create_multipart_upload(Bucket=bucket.name, Key=object_id)["UploadId"] for _ in range(2)]
+    bucket.client.abort_multipart_upload(Bucket=bucket.name, Key=object_id, UploadId=begun[0])
+    monkeypatch.setattr(store, "_open_uploads", lambda key: iter(begun))
+    store.discard(object_id)
+    assert bucket.contents() == []
+
+
 # -- Glance's own driver
 
 
