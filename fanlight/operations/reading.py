@@ -43,7 +43,9 @@ class Reading:
                 for block in self._reader:
                     given += len(block)
                     yield block
-                return
+                if given >= self.size:
+                    return
+                raise StoreError("The stored data ends before its recorded size.")
             except StoreError as error:
                 self._tell(error)
                 self._reader.close()

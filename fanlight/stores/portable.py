@@ -190,7 +190,11 @@ class Stores:
             raise RangeUnsupported
         if offset < 0 or (length is not None and length < 0):
             raise RangeNotSatisfiable
-        return Reader(store.open(url, offset, length, context))
+        opened = store.open(url, offset, length, context)
+        if length not in (None, opened.size):
+            opened.close()
+            raise StoreError("The store gives another number of bytes than was asked for.")
+        return Reader(opened)
 
     def size(self, location: Location, context: Context | None = None) -> int:
         """Size of an object in bytes. Raises StoreError."""

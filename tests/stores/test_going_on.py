@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import pytest
 
-from fanlight.errors import ObjectNotFound, StoreTimeout
+from fanlight.errors import ObjectNotFound, StoreError, StoreTimeout
 from fanlight.model import Caller, Image, Location
 from fanlight.operations.reading import Reading
 from fanlight.settings import StoreSettings, StoresSettings
@@ -90,6 +90,17 @@ def test_in_the_middle(stores: Stores, offset: int, length: int | None) -> None:
     assert Breaking.closed == ["a", "b", "c"]
 
 
+def test_one_that_ends_early_without_a_word(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ending(store: Breaking, blocks: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+        return iter(list(blocks)[: Breaking.after.get(store.id)])
+
+    monkeypatch.setattr(Breaking, "_breaking", ending)
+    Breaking.after.update(a=1, b=0)
+    assert whole(reading(stores, "abc", 3)) == DATA[3:]
+    with pytest.raises(StoreError):
+        whole(reading(stores, "ab"))
+
+
 def test_when_none_is_left(stores: Stores) -> None:
     Breaking.after.update(a=MIB, b=0)
     one = reading(stores, "ab")
@@ -102,6 +113,20 @@ def test_when_none_is_left(stores: Stores) -> None:
         reading(stores, "bb")
     with pytest.raises(ObjectNotFound):
         reading(stores, "")
+
+
+def test_a_store_that_gives_other_ranges_is_passed_by(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More or fewer bytes than were asked for are not those that were."""
+    real = Memory.open
+
+    def other(store: Memory, url: str, offset: int, length: int | None, context: Context | None) -> Opened:
+        wrong = {"a": 1, "b": -1}.get(store.id, 0)
+        return real(store, url, offset, None if length is None else length + wrong, context)
+
+    monkeypatch.setattr(Memory, "open", other)
+    assert whole(reading(stores, "abc", 5, 100)) == DATA[5:105]
+    assert [name for name, _, _ in Breaking.opened] == ["a", "b", "c"]
+    assert Breaking.closed == ["a", "b", "c"]
 
 
 def test_a_store_that_does_not_exist_is_passed_by(stores: Stores) -> None:
