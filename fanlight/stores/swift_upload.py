@@ -14,8 +14,9 @@ import logging
 import tempfile
 import threading
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import IO, Any
 from urllib.parse import quote
@@ -25,6 +26,7 @@ from fanlight.errors import (
     ObjectExists,
     ObjectNotFound,
     SizeMismatch,
+    StoreDenied,
     StoreError,
     StoreTimeout,
     StoreUnreachable,
@@ -136,21 +138,26 @@ class Spooled:
     """A segment in a file: it can be sent again."""
 
     def __init__(self, blocks: Blocks, most: int, folder: str) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - open until it is stored
+        with _spooling():
+            self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - open until it is stored
         self.failure: BaseException | None = None
         self.size = 0
         self.sum: Any = _md5()
         try:
             while self.size < most and not blocks.ended:
                 piece = blocks.take(min(most - self.size, BLOCK))
-                self._file.write(piece)
+                with _spooling():
+                    self._file.write(piece)
                 self.sum.update(piece)
                 self.size += len(piece)
                 piece.release()
                 blocks.fill()
-            self._file.seek(0)
+            with _spooling():
+                self._file.seek(0)
         except BaseException:
-            self._file.close()
+            # What is still to be written cannot be, perhaps.
+            with suppress(OSError):
+                self._file.close()
             raise
 
     @property
@@ -164,6 +171,15 @@ class Spooled:
 
     def close(self) -> None:
         self._file.close()
+
+
+@contextmanager
+def _spooling() -> Iterator[None]:
+    """A folder that is full or gone is no failure of Swift, and may be better in a moment."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreDenied(f"swift_upload_buffer_dir cannot be used: {error.strerror}") from error
 
 
 class Upload:

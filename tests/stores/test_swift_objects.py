@@ -7,17 +7,19 @@ import io
 import json
 import weakref
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fanlight.errors import ObjectExists, ObjectNotFound, StoreError, StoreFull
+from fanlight.errors import ObjectExists, ObjectNotFound, StoreDenied, StoreError, StoreFull
 from fanlight.model import Location
 from fanlight.stores import Stores, swift_objects
 from fanlight.stores.swift import Swift
 from fanlight.stores.swift_wire import READ_SECONDS
 from tests.bed.databases import needed
+from tests.stores import disks
 from tests.stores import swift_bed as bed
 from tests.stores.glances import glance_store
 from tests.stores.place import STORE, Bytes, new_id, open_one, pattern
@@ -103,6 +105,20 @@ def test_segments_buffered_on_disk(container: bed.Container, tmp_path: Path) -> 
         assert read(stores, location) == data
         stores.delete(location)
     assert list(tmp_path.iterdir()) == []
+    assert container.names() == []
+
+
+@pytest.mark.parametrize("fault", ["full", "gone"])
+def test_a_folder_of_segments_that_fails(container: bed.Container, tmp_path: Path, fault: str) -> None:
+    folder = tmp_path / "segments"
+    folder.mkdir()
+    stores = opened(container, swift_buffer_on_upload=True, swift_upload_buffer_dir=str(folder))
+    with disks.small(folder, 500_000) if fault == "full" else nullcontext():
+        assert stores.writable(STORE)
+        if fault == "gone":
+            folder.rmdir()
+        with pytest.raises(StoreDenied, match="swift_upload_buffer_dir cannot be used"):
+            stores.get(STORE).add("image", Bytes(pattern(4 * SEGMENT)), None)
     assert container.names() == []
 
 
