@@ -199,6 +199,11 @@ class Store(ABC):
         """Whether `url` is one of this store's, as far as its text tells."""
         return url.partition("://")[0].lower() in self.schemes
 
+    def may_be_named(self, url: str) -> bool:
+        """Whether a client may name this URL, of those that we own: not where it would lead us to a server that the
+        configuration does not name."""
+        return True
+
     def shown(self, url: str) -> str:
         """The URL of a location as clients may see it."""
         return url

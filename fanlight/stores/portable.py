@@ -202,11 +202,11 @@ class Stores:
         return store.get_size(url, context)
 
     def place(self, url: str, context: Context | None = None) -> tuple[Location, int]:
-        """The location that a plain URL is, as the catalogue keeps it, and the size of the object there in bytes.
+        """The location that a plain URL of a client's is, as the catalogue keeps it, and the size of the object there.
 
         Raises UnknownScheme, ObjectNotFound, StoreError.
         """
-        store, size = self._search(url, context)
+        store, size = self._search(url, context, named=True)
         return Location(url=url if self._seal is None else self._seal.close(url), metadata={"store": store.id}), size
 
     @property
@@ -275,8 +275,8 @@ class Stores:
             return self._search(url, context)[0], url
         return held.store if held.reads else held.readable(), url
 
-    def _search(self, url: str, context: Context | None) -> tuple[Store, int]:
-        """The store that a URL is in when no id tells, and the size of the object.
+    def _search(self, url: str, context: Context | None, *, named: bool = False) -> tuple[Store, int]:
+        """The store that a URL is in when no id tells, and the size of the object. `named`: by a client, just now.
 
         Rows from before there were ids have none, an id may have gone from the configuration, and clients give none:
         then it is the first store whose URLs look like this one and that has the object. While one of them does not
@@ -289,7 +289,7 @@ class Stores:
                 continue
             try:
                 store = one.readable()
-                if store.owns(url):
+                if store.owns(url) and (not named or store.may_be_named(url)):
                     return store, store.get_size(url, context)
             except ObjectNotFound as error:
                 failure = failure if isinstance(failure, StoreUnreachable) else error

@@ -220,6 +220,12 @@ class Swift(Store):
             return address.place in self._references
         return bool(address.user) != self._several
 
+    def may_be_named(self, url: str) -> bool:
+        """Credentials only for servers of the configuration's accounts: we would log in wherever somebody says."""
+        address = Address.parse(url)
+        known = {urlsplit(account.auth_address)[:2] for account in self._references.values()}
+        return not address.user or urlsplit(address.endpoint)[:2] in known
+
     # -- where things are
 
     def _container_of(self, object_id: str) -> str:
