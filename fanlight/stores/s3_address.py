@@ -36,7 +36,7 @@ class Address(Struct, frozen=True):
             raise MalformedLocation
         host, slash, key = place.rpartition("/")
         host, another, bucket = host.rpartition("/")
-        if not (slash and another and is_host(host) and all(map(is_name, (*host.split("/"), bucket, key)))):
+        if not (slash and another and is_host(host) and all(map(is_name, (*host.split("/"), bucket, _blankless(key))))):
             raise MalformedLocation
         return cls(scheme, host, bucket, key)
 
@@ -55,6 +55,11 @@ class Address(Struct, frozen=True):
     def url(self) -> str:
         """The canonical form."""
         return f"{self.scheme}://{self.host}/{self.bucket}/{self.key}"
+
+
+def _blankless(key: str) -> str:
+    """A key without the blanks that it may hold, which Glance, too, takes as they stand."""
+    return key.replace(" ", "") or key
 
 
 def is_name(text: str) -> bool:

@@ -40,14 +40,15 @@ class Address(Struct, frozen=True, kw_only=True):
         """Raises MalformedLocation. No message shows any of it."""
         scheme, separator, rest = url.partition("://")
         scheme = scheme.lower()
-        if scheme not in SCHEMES or not separator or "://" in rest or _UNFIT.search(rest):
+        # Names may hold blanks: Glance, too, takes them as they stand.
+        if scheme not in SCHEMES or not separator or "://" in rest or _UNFIT.search(rest.replace(" ", "")):
             raise MalformedLocation
         front, _, name = rest.rpartition("/")
         front, _, container = front.rpartition("/")
         # The last @ ends the credentials: Glance leaves a slash in a key as it is.
         credentials, at, place = front.rpartition("@")
         place = place.rstrip("/")
-        if not place or place.startswith("/") or not container or not name:
+        if not place or place.startswith("/") or " " in place or not container or not name:
             raise MalformedLocation
         if scheme == "swift+config" and (at or "/" in place):
             raise MalformedLocation

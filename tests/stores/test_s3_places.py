@@ -79,12 +79,13 @@ def test_steps_that_lead_elsewhere(rest: str) -> None:
 
 
 @pytest.mark.services
-def test_objects_in_folders_of_the_bucket(bucket: Bucket) -> None:
+@pytest.mark.parametrize("key", ["deep/down/image", "my image.qcow2"])
+def test_objects_of_other_names_than_ours(bucket: Bucket, key: str) -> None:
     store = configured(bucket.options())
     data = pattern(1000)
-    bucket.client.put_object(Bucket=bucket.name, Key="deep/down/image", Body=data)
+    bucket.client.put_object(Bucket=bucket.name, Key=key, Body=data)
     bucket.client.put_object(Bucket=bucket.name, Key="image", Body=b"another")
-    url = f"s3://{bucket.endpoint.removeprefix('http://')}/{bucket.name}/deep/down/image"
+    url = f"s3://{bucket.endpoint.removeprefix('http://')}/{bucket.name}/{key}"
     assert (store.get_size(url), read(store, url)) == (1000, data)
     store.delete(url)
     assert bucket.contents() == ["image"]

@@ -69,6 +69,14 @@ def test_forms_of_credentials(url: str, user: str, key: str, endpoint: str) -> N
     assert (address.container, address.name) == ("c", "o")
 
 
+@pytest.mark.parametrize(
+    "url", ["swift+http://a:b@ho st/c/o", "swift+http://a:b@host/v 3/c/o", "swift+config://re f/c/o"]
+)
+def test_blanks_elsewhere_than_in_names(url: str) -> None:
+    with pytest.raises(MalformedLocation):
+        Address.parse(url)
+
+
 def test_endpoints_that_are_none() -> None:
     assert scheme_and_place("HTTPS://host:5000/v3/") == ("swift+https", "host:5000/v3")
     for endpoint in ("host:5000/v3", "ftp://host", "http://", "http://host/?x", "//"):

@@ -163,6 +163,16 @@ def test_static_large_objects(container: bed.Container) -> None:
     assert container.names() == []
 
 
+def test_names_with_blanks(container: bed.Container) -> None:
+    """Of an object that was there before it became an image."""
+    stores = opened(container)
+    container.client.put_object(container.name, "my image.qcow2", b"a disk")
+    location = Location(url=url_of(container, "my image.qcow2"))
+    assert (stores.size(location), read(stores, location)) == (6, b"a disk")
+    stores.delete(location)
+    assert container.names() == []
+
+
 def test_segments_beyond_one_listing(container: bed.Container, monkeypatch: pytest.MonkeyPatch) -> None:
     """Glance leaves those of the second page."""
     monkeypatch.setattr(swift_objects, "PAGE", 4)
