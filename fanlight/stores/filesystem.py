@@ -158,17 +158,20 @@ class Filesystem(Store):
         return Added(Address.of(final).url, written, self._metadata(final))
 
     def _fill(self, file: int, source: Source, part: str, final: str) -> int:
-        """Write, sync, name and close the file; how many bytes. Raises FileExistsError where the name is taken."""
+        """Write, sync, close and name the file; how many bytes. Raises FileExistsError where the name is taken."""
         try:
             written = self._write(file, source)
             with _explained():
                 if self._mode:
                     self._permit(file, final)
                 os.fsync(file)
-                _link(part, final)
-            return written
         finally:
-            os.close(file)
+            # Network file systems may tell of a quota only here.
+            with _explained():
+                os.close(file)
+        with _explained():
+            _link(part, final)
+        return written
 
     def delete(self, url: str, context: Context | None = None) -> None:
         """Unlink the file."""

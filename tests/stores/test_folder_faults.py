@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fanlight.errors import ClientGone, ObjectExists, StoreError
+from fanlight.errors import ClientGone, ObjectExists, StoreError, StoreFull
 from fanlight.stores.driver import Leftovers
 from fanlight.stores.filesystem import Address, Filesystem
 from tests.stores.place import Bytes, Failing
@@ -89,6 +89,26 @@ def test_a_folder_that_cannot_be_synced(store: Filesystem, folder: Path, monkeyp
     monkeypatch.undo()
     assert names(folder) == []
     assert store.add("a", Bytes(b"x"), 1).size == 1
+
+
+def test_a_quota_that_is_told_at_the_end(store: Filesystem, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the file is closed, as NFS does."""
+    real = os.close
+
+    def over(file: int) -> None:
+        monkeypatch.setattr("os.close", real)
+        real(file)
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    class Armed(Bytes):
+        def read(self, size: int = -1, /) -> bytes:
+            if self._at == len(self.data):
+                monkeypatch.setattr("os.close", over)
+            return super().read(size)
+
+    with pytest.raises(StoreFull):
+        store.add("a", Armed(b"x"), 1)
+    assert names(folder) == []
 
 
 def test_a_name_whose_answer_was_lost(store: Filesystem, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
