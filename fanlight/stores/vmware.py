@@ -388,13 +388,14 @@ def _refusal(status: int) -> FanlightError:
 
 
 def _datastores(texts: Any) -> list[Datastore]:
-    """`datacenter:datastore` or `datacenter:datastore:weight` each. Raises BadStoreConfiguration."""
+    """`datacenter:datastore` or `datacenter:datastore:weight` each, taken apart from the end as glance_store does: the
+    weight may be left empty, and with a weight a datacenter's path may have colons. Raises BadStoreConfiguration."""
     found: list[Datastore] = []
     for text in texts or ():
-        match = re.fullmatch(r"\s*(?P<dc>[^:]+):(?P<ds>[^:]+?)(?::\s*(?P<weight>-?\d+))?\s*", text)
-        if match is None:
+        datacenter, datastore, weight, *_ = [*(part.strip() for part in text.rsplit(":", 2)), "", ""]
+        if not datacenter or not datastore or not re.fullmatch(r"(-?\d+)?", weight, re.ASCII):
             raise BadStoreConfiguration(f"vmware_datastores: {text!r} is not datacenter:datastore[:weight].")
-        found.append(Datastore(match["dc"].strip(), match["ds"].strip(), int(match["weight"] or 0)))
+        found.append(Datastore(datacenter, datastore, int(weight or 0)))
     if not found:
         raise BadStoreConfiguration("vmware_datastores is not set.")
     return found
