@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from fanlight.errors import (
     StoreFull,
     StoreUnreachable,
 )
+from fanlight.stores import rbd_cluster
 from fanlight.stores.driver import Context
 
 VERSION = "3.54"
@@ -48,6 +51,7 @@ class Account:
             raise BadStoreConfiguration(f"pip install fanlight[cinder] ({error.name} is missing)") from error
         self._cinder, self._identity = cinderclient.client, keystoneauth1.identity
         self._session, self._endpoint = keystoneauth1.session.Session, keystoneauth1.token_endpoint.Token
+        self._template = _template(options["cinder_endpoint_template"])
         self._lock = threading.Lock()
         self._own: Any = None
         self._auth = self._login() if options["cinder_store_auth_address"] else None
@@ -66,7 +70,7 @@ class Account:
             self._auth.get_access(self._session(timeout=LOGIN_SECONDS, verify=self._verify()))
         with self._lock:
             if self._own is None:
-                self._own = self._made(self._auth, self._options["cinder_endpoint_template"])
+                self._own = self._made(self._auth, self._template)
             return self._own
 
     def _login(self) -> Any:
@@ -92,9 +96,8 @@ class Account:
     def _of_caller(self, context: Context | None) -> Any:
         if context is None or not context.token:
             raise StoreDenied("Volumes belong to callers here, and nobody calls: set cinder_store_auth_address.")
-        template = self._options["cinder_endpoint_template"]
-        if template:
-            endpoint = template % {"tenant": context.project_id, "project_id": context.project_id}
+        if self._template:
+            endpoint = self._template % {"project_id": context.project_id, "user_id": context.user_id}
         else:
             endpoint = self._from_catalogue(context.service_catalog)
         return self._made(self._endpoint(endpoint, context.token), endpoint)
@@ -127,6 +130,18 @@ class Account:
         return str(file) if file else not self._options["cinder_api_insecure"]
 
 
+def _template(text: str | None) -> str | None:
+    """The URL with the names that keystoneauth fills in by itself. Raises BadStoreConfiguration."""
+    if not text:
+        return None
+    names = {"tenant": "project_id", "tenant_id": "project_id", "project_id": "project_id"}
+    names |= {"user": "user_id", "user_id": "user_id"}
+    try:
+        return str(text % {name: f"%({ours})s" for name, ours in names.items()})
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadStoreConfiguration("cinder_endpoint_template is no URL with %(tenant)s or %(user)s.") from error
+
+
 @contextmanager
 def explained(*, writing: bool = False, deleting: bool = False) -> Iterator[None]:
     """What the errors of Cinder's client, of os-brick, and of a volume's file mean. Their texts stay in the cause."""
@@ -153,6 +168,23 @@ def explained(*, writing: bool = False, deleting: bool = False) -> Iterator[None
         raise StoreUnreachable(f"Cinder failed ({type(error).__name__}).") from error
     except (brick.BrickException, processutils.ProcessExecutionError) as error:
         raise StoreUnreachable(f"The volume could not be attached ({type(error).__name__}).") from error
+    except _errors_of_ceph() as error:
+        raise rbd_cluster.explain(error, writing=writing) from error
     except OSError as error:
-        # librbd's errors are of this kind, too.
-        raise StoreError(f"The volume failed: {error.strerror or type(error).__name__}") from error
+        raise _of_file(error, writing) from error
+
+
+def _errors_of_ceph() -> tuple[type[Exception], ...]:
+    """librbd's own exceptions, where os-brick has loaded it: they come out of its files as they are."""
+    modules = [sys.modules[name] for name in ("rados", "rbd") if name in sys.modules]
+    return tuple(module.Error for module in modules)
+
+
+def _of_file(error: OSError, writing: bool) -> StoreError:
+    """What an error of a device, or of a file on a share, means."""
+    if writing and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StoreFull()
+    text = f"The volume failed: {error.strerror or type(error).__name__}"
+    return (
+        StoreDenied(text) if writing and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else StoreError(text)
+    )
