@@ -87,7 +87,7 @@ class Cinder(Store):
         if rest < 0 or (length is not None and length > rest):
             raise RangeNotSatisfiable(size=whole)
         wanted = rest if length is None else length
-        attached = self._attacher.attached(client, address.volume, "ro")
+        attached = self._attacher.attached(client, address.volume, "ro", offset + wanted)
         file = attached.__enter__()
         closed = threading.Lock()
 
@@ -116,7 +116,10 @@ class Cinder(Store):
             if _named(client, name):
                 raise ObjectExists
             kind = self.options.get("cinder_volume_type")
-            volume: str = client.volumes.create(gib, name=name, metadata=metadata, volume_type=kind).id
+            try:
+                volume: str = client.volumes.create(gib, name=name, metadata=metadata, volume_type=kind).id
+            except _not_found() as error:
+                raise BadStoreConfiguration(f"Cinder has no volume type {kind}.") from error
         try:
             self._await(client, volume, {"creating"}, "available")
             written = self._write(client, volume, source, gib)
@@ -163,7 +166,7 @@ class Cinder(Store):
         place = 0
         block = memoryview(source.read(BLOCK))
         while True:
-            with self._attacher.attached(client, volume, "rw") as file:
+            with self._attacher.attached(client, volume, "rw", gib * GIB) as file:
                 place, block = _fill(file, source, block, place, gib * GIB)
             if not block:
                 return place
@@ -235,8 +238,7 @@ class Cinder(Store):
         limit = time.monotonic() + BUSY_SECONDS
         while True:
             try:
-                for attachment in client.attachments.list(search_opts={"volume_id": volume}):
-                    client.attachments.delete(attachment.id)
+                self._attacher.abandon(client, volume)
                 self._delete(client, volume)
                 return
             except _not_found():
@@ -262,12 +264,21 @@ def _fill(file: Any, source: Source, block: memoryview, place: int, limit: int) 
     while block and place < limit:
         room = block[: limit - place]
         with explained(writing=True):
-            file.write(bytes(room))  # librbd takes nothing else
+            _write_all(file, room)
         place += len(room)
         block = block[len(room) :] if len(room) < len(block) else memoryview(source.read(BLOCK))
     with explained(writing=True):
         file.flush()
     return place, block
+
+
+def _write_all(file: Any, data: memoryview) -> None:
+    """A plain file takes only what still fits before its disk or device is full, and calls that a success."""
+    while data:
+        taken = file.write(bytes(data))  # librbd takes nothing but bytes
+        if taken is None:
+            return  # os-brick's file over librbd: it takes all, and says nothing
+        data = data[taken:]
 
 
 def _blocks(file: Any, offset: int, length: int) -> Iterator[bytes]:

@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from fanlight.errors import BadStoreConfiguration, StoreError, StoreUnreachable
+from fanlight.stores import cinder_devices as devices
 from fanlight.stores.cinder_account import explained
 
 LOG = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ class _Attachment:
     def __init__(self, client: Any, volume: str, number: str, connection: dict[str, Any]) -> None:
         self.client, self.volume, self.number, self.connection = client, volume, number, connection
         self.uses = 1
+        self.owner: int | None = None
+        """Whose the device was, where it had to be made ours."""
 
 
 class _Use:
@@ -47,6 +50,11 @@ class _Use:
         self.attachment, self.brick = attachment, brick
         self.device: dict[str, Any] | None = None
         self.file: Any = None
+
+    @property
+    def path(self) -> Any:
+        """Where the device or file is; or (Ceph) an open file."""
+        return (self.device or {}).get("path")
 
 
 class Attacher:
@@ -74,10 +82,11 @@ class Attacher:
         self._connector = connector
 
     @contextmanager
-    def attached(self, client: Any, volume: str, mode: str) -> Iterator[Any]:
+    def attached(self, client: Any, volume: str, mode: str, size: int) -> Iterator[Any]:
         """The volume as a file, opened for `ro` or `rw`; what was written is on the volume when the block ends well.
 
-        Raises StoreUnreachable, ObjectNotFound, and what the block raises.
+        `size`: bytes that it must have. Raises StoreUnreachable, StoreTimeout, ObjectNotFound, StoreError (its file is
+        not raw), and what the block raises.
         """
         with explained(writing=mode == "rw"):
             attachment = self._joined(client, volume, mode)
@@ -85,16 +94,18 @@ class Attacher:
         try:
             with explained(writing=mode == "rw"):
                 self._connect(use, mode)
+                devices.await_size(use.file, use.path, size)
             yield use.file
-            with explained(writing=True):
-                _synced(use.file, mode)
+            if mode == "rw":
+                with explained(writing=True):
+                    devices.sync(use.file, use.path)
         except BaseException:
-            try:
-                self._give_back(use)
-            except StoreError as error:
-                LOG.warning("volume %s could not be detached: %s", volume, error)
+            self._give_back_quietly(use)
             raise
-        self._give_back(use)
+        if mode == "rw":
+            self._give_back(use)
+        else:
+            self._give_back_quietly(use)
 
     def _joined(self, client: Any, volume: str, mode: str) -> _Attachment:
         """An attachment for one more use."""
@@ -111,19 +122,31 @@ class Attacher:
     def _attach(self, client: Any, volume: str, mode: str) -> _Attachment:
         number = self._reserved(client, volume, mode)
         try:
-            answer = client.attachments.update(number, {**self._machine(), "mode": mode})
+            connection = client.attachments.update(number, {**self._machine(), "mode": mode}).connection_info
+            if connection["driver_volume_type"] == "nfs" and "format" not in connection:
+                # Some releases of Cinder tell it only who asks once more.
+                connection = client.attachments.show(number).connection_info
+            devices.require_plain(connection)
             client.attachments.complete(number)
         except BaseException:
             with suppress(_gone()):
                 client.attachments.delete(number)
             raise
-        return _Attachment(client, volume, number, answer.connection_info)
+        return _Attachment(client, volume, number, connection)
 
     def _connect(self, use: _Use, mode: str) -> None:
-        connection = use.attachment.connection
-        with self._turn(use.attachment.volume), self._locked(connection):
-            use.device = use.brick.connect_volume(connection)
-            use.file = _opened(use.device["path"], mode)
+        attachment = use.attachment
+        with self._turn(attachment.volume), self._locked(attachment.connection, attachment.volume):
+            use.device = use.brick.connect_volume(attachment.connection)
+            owner = devices.borrow(use.path, mode, _as_root)
+            attachment.owner = attachment.owner if owner is None else owner
+            use.file = devices.opened(use.path, mode)
+
+    def _give_back_quietly(self, use: _Use) -> None:
+        try:
+            self._give_back(use)
+        except StoreError as error:
+            LOG.warning("volume %s could not be detached: %s", use.attachment.volume, error)
 
     def _give_back(self, use: _Use) -> None:
         """Close, disconnect, and detach with the last use. Raises StoreError."""
@@ -177,75 +200,89 @@ class Attacher:
         )
 
     def _disconnect(self, use: _Use) -> None:
-        connection = use.attachment.connection
+        attachment = use.attachment
         if use.device is None:
             return
-        if use.file is not None and isinstance(use.device["path"], str):
+        if use.file is not None and isinstance(use.path, str):
             use.file.close()
-        with self._locked(connection):
+        with self._locked(attachment.connection, attachment.volume):
+            if attachment.owner is not None and not attachment.uses:
+                devices.hand_back(use.path, attachment.owner, _as_root)
             if not _used_elsewhere(use):
-                use.brick.disconnect_volume(connection, use.device)
-            if connection["driver_volume_type"] == "nfs":
-                self._unmount(use.brick, connection)
+                # Forced: a device that stays shows the bytes of whatever volume gets its number next.
+                use.brick.disconnect_volume(attachment.connection, use.device, force=True)
+            if attachment.connection["driver_volume_type"] == "nfs":
+                self._unmount(use.brick, attachment.connection)
 
     def _unmount(self, brick: Any, connection: Mapping[str, Any]) -> None:
         """Give the share back. The kernel counts who uses it: as long as somebody does, it refuses."""
         from oslo_concurrency import processutils
 
-        share = connection["export"]
-        place = brick._remotefsclient.get_mount_point(share)
         with suppress(processutils.ProcessExecutionError):
-            brick._execute("umount", place, run_as_root=True, root_helper=_helper())
+            _as_root("umount", brick._remotefsclient.get_mount_point(connection["export"]))
+
+    def abandon(self, client: Any, volume: str) -> None:
+        """Detach a volume whose users are dead, and take from this machine what they left connected here."""
+        host = socket.gethostname()
+        here = {one["attachment_id"] for one in client.volumes.get(volume).attachments if one.get("host_name") == host}
+        for one in client.attachments.list(search_opts={"volume_id": volume}):
+            if one.id in here:
+                connection = client.attachments.show(one.id).connection_info or {}
+                if connection.get("driver_volume_type", "nfs") not in ("nfs", "rbd"):
+                    self._machine()
+                    with self._locked(connection, volume):
+                        brick = self._brick(connection)
+                        brick.disconnect_volume(connection, {}, force=True, ignore_errors=True)
+            client.attachments.delete(one.id)
 
     def unmount_idle(self) -> None:
         """Give back the shares that a process of this machine left mounted when it died."""
-        from os_brick.privileged import rootwrap
         from oslo_concurrency import processutils
 
         folder = os.path.join(self._base, "nfs") + os.sep
         with open("/proc/mounts") as mounts:
             places = [line.split()[1] for line in mounts if line.split()[1].startswith(folder)]
         for place in places:
-            with self._locked({"driver_volume_type": "nfs"}), suppress(processutils.ProcessExecutionError):
-                rootwrap.execute("umount", place, run_as_root=True, root_helper=_helper())
+            with self._locked({"driver_volume_type": "nfs"}, ""), suppress(processutils.ProcessExecutionError):
+                _as_root("umount", place)
 
     @contextmanager
-    def _locked(self, connection: Mapping[str, Any]) -> Iterator[None]:
-        """Between finding a share mounted and opening a file on it, nobody on this machine unmounts it."""
-        if connection["driver_volume_type"] != "nfs":
-            yield
-            return
+    def _locked(self, connection: Mapping[str, Any], volume: str) -> Iterator[None]:
+        """Between finding a share mounted, or a device there, and opening a file on it, nobody on this machine takes it
+        away; and who looks whether others use a device has done with it before they come."""
+        nfs = connection["driver_volume_type"] == "nfs"
         folder = os.path.join(self._base, "locks")
         os.makedirs(folder, exist_ok=True)
-        with open(os.path.join(folder, "shares"), "w") as lock:
+        with open(os.path.join(folder, "shares" if nfs else f"devices-{int(volume[:8], 16) % TURNS}"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
 
 def _used_elsewhere(use: _Use) -> bool:
     """Whether somebody else on this machine has the same block device: it must not be taken away."""
-    attachment, path = use.attachment, (use.device or {}).get("path")
-    if not isinstance(path, str) or not path.startswith("/dev/"):
+    attachment = use.attachment
+    if not devices.is_device(use.path):
+        return False
+    if attachment.uses:
+        return True
+    try:
+        with explained():
+            known = attachment.client.volumes.get(attachment.volume).attachments
+    except StoreError as error:
+        # A token that has expired meanwhile, for example. Who else reads there fails, which is better than a device
+        # that nobody takes away.
+        LOG.warning("volume %s is disconnected without knowing who else uses it: %s", attachment.volume, error)
         return False
     host = socket.gethostname()
-    return bool(attachment.uses) or any(
-        one.get("host_name") == host and one.get("attachment_id") != attachment.number
-        for one in attachment.client.volumes.get(attachment.volume).attachments
-    )
+    return any(one.get("host_name") == host and one.get("attachment_id") != attachment.number for one in known)
 
 
-def _opened(path: Any, mode: str) -> Any:
-    """A file of one's own on a device; RBD gives one already."""
-    if not isinstance(path, str):
-        return path
-    return open(path, "rb" if mode == "ro" else "r+b", buffering=0)
+def _as_root(*command: str) -> object:
+    """Run a command by privsep's daemon, as os-brick does. Raises ProcessExecutionError."""
+    from os_brick.privileged import rootwrap
 
-
-def _synced(file: Any, mode: str) -> None:
-    if mode == "rw":
-        file.flush()
-        with suppress(OSError):  # librbd's file has no descriptor: its flush has done it
-            os.fsync(file.fileno())
+    done: object = rootwrap.execute(*command, run_as_root=True, root_helper=_helper())
+    return done
 
 
 def _prepare(base: str) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,26 @@ import msgspec
 import pytest
 from cinderclient import client as cinder
 from cinderclient import exceptions
+from cinderclient.v3.attachments import VolumeAttachmentManager
 from keystoneauth1 import session
 from keystoneauth1.identity import v3
 
-from fanlight.errors import ObjectInUse, StoreDenied, StoreUnreachable
+from fanlight.errors import (
+    BadStoreConfiguration,
+    ObjectHasSnapshot,
+    ObjectInUse,
+    SettingsError,
+    StoreDenied,
+    StoreError,
+    StoreUnreachable,
+)
 from fanlight.model import Caller
 from fanlight.settings.drivers import defaults
 from tests.bed.databases import needed
 from tests.bed.keystone import Keystone
+from tests.stores.ceph import administrator, rbd
 from tests.stores.conformance import Backend, Conformance, Place, closed_port, silent_port
-from tests.stores.place import Bytes, pattern
+from tests.stores.place import MIB, Bytes, pattern
 from tests.stores.reading import Reading
 from tests.stores.writing import Writing
 
@@ -35,7 +45,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 PASSWORD = "cinder"
-ELSEWHERE = {"host": "elsewhere", "ip": "127.0.0.1", "multipath": False, "mountpoint": "/dev/vdb", "mode": "ro"}
+ELSEWHERE = {"ip": "127.0.0.1", "multipath": False, "mountpoint": "/dev/vdb", "mode": "ro"}
 """What Cinder is told of a machine that is not this one."""
 GIB = 1 << 30
 
@@ -49,7 +59,7 @@ class Volumes(Backend):
     """librbd, as os-brick opens it, has a cache of its own. Reading took 16 to 65 MiB, of 64 MiB as of 512."""
     malformed = ("cinder://a", "cinder://", "cinder://s/t/00000000-0000-0000-0000-000000000000", "cinder:///x")
 
-    def __init__(self, kind: str, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, kind: str, folder: Path, stack: ExitStack, **keys: str) -> None:
         self._kind, self._folder, self._stack = kind, folder, stack
         self.keystone = needed("FANLIGHT_TEST_KEYSTONE")
         needed("FANLIGHT_TEST_CINDER")
@@ -59,7 +69,7 @@ class Volumes(Backend):
         admin = self._client("admin", "secret", "admin")
         [like] = [one for one in admin.volume_types.list() if one.name == kind]
         made = admin.volume_types.create(self.name)
-        made.set_keys(like.get_keys())
+        made.set_keys({**like.get_keys(), **keys})
         stack.callback(_removed, admin, made)
 
     def _client(self, user: str, password: str, project: str) -> Any:
@@ -104,10 +114,10 @@ class Volumes(Backend):
         return "one use" if self._kind == "nfs" else self.attached(url)
 
     @contextmanager
-    def attached(self, url: str) -> Iterator[None]:
+    def attached(self, url: str, host: str = "elsewhere") -> Iterator[None]:
         """The volume, attached as by a server somewhere else."""
         made = self.client.attachments.create(url.rpartition("/")[2], connector=None, instance_id=None, mode="ro")
-        self.client.attachments.update(made["id"], ELSEWHERE)
+        self.client.attachments.update(made["id"], {**ELSEWHERE, "host": host})
         self.client.attachments.complete(made["id"])
         yield
         self.client.attachments.delete(made["id"])
@@ -125,10 +135,11 @@ def _removed(admin: Any, kind: Any) -> None:
 
 
 @contextmanager
-def volumes(kind: str, folder: Path) -> Iterator[Volumes]:
+def volumes(kind: str, folder: Path, **keys: str) -> Iterator[Volumes]:
+    """A type of its own like the bed's `kind`; `keys`: more of what its volumes must be."""
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", needed("FANLIGHT_TEST_CINDER_PATH") + os.pathsep + os.environ["PATH"])
-        yield Volumes(kind, folder, stack)
+        yield Volumes(kind, folder, stack, **keys)
 
 
 @pytest.fixture(scope="module")
@@ -155,16 +166,20 @@ class TestCinder(Conformance):
         return on_ceph
 
 
-class TestCinderOnNfs(Reading):
-    """Where a path is mounted and no library opened: all that reads, and of the rest what the mounts matter to."""
-
-    @pytest.fixture
-    def backend(self, on_nfs: Volumes) -> Volumes:
-        return on_nfs
+class Mounted(Reading):
+    """The part of the suite for every day: all that reads, and of the rest what the mounts matter to."""
 
     test_round_trip_with_normal_options = Writing.test_round_trip_with_normal_options
     test_many_writers = Writing.test_many_writers
     test_discard_after_a_killed_add = Writing.test_discard_after_a_killed_add
+
+
+class TestCinderOnNfs(Conformance if os.environ.get("FANLIGHT_LARGE") else Mounted):  # type: ignore[misc]
+    """Where a path is mounted and no library opened; `make stores` asks for the whole suite."""
+
+    @pytest.fixture
+    def backend(self, on_nfs: Volumes) -> Volumes:
+        return on_nfs
 
 
 def test_reading_and_deleting_what_is_attached_once(backend: Volumes) -> None:
@@ -214,6 +229,96 @@ def test_a_volume_as_glance_leaves_it(backend: Volumes) -> None:
     backend.client.volumes.delete_metadata(volume.id, ["image_size"])
     assert place.stores.size(location) == GIB
     place.clear()
+
+
+@pytest.mark.parametrize("name", ["tenant", "project_id"])
+def test_endpoint_of_the_options(on_nfs: Volumes, name: str) -> None:
+    """Glance's name for the project, and Keystone's; with an account, the project is the account's."""
+    endpoint = needed("FANLIGHT_TEST_CINDER") + f"/%({name})s"
+    place = Place(on_nfs, {**on_nfs.options(), "cinder_endpoint_template": endpoint})
+    location = place.put(Bytes(b"there"), 5)
+    assert place.read(location) == b"there"
+    place.clear()
+
+
+@pytest.mark.parametrize("template", ["http://cinder/%(nothing)s", "http://cinder/%s%s", "http://cinder/%(tenant)"])
+def test_endpoint_that_cannot_be(on_nfs: Volumes, template: str) -> None:
+    with pytest.raises(SettingsError, match="cinder_endpoint_template"):
+        Place(on_nfs, {**on_nfs.options(), "cinder_endpoint_template": template})
+
+
+def test_type_that_cinder_has_not(on_nfs: Volumes) -> None:
+    """It is the store's configuration that is wrong, and no object that is missing."""
+    place = Place(on_nfs, {**on_nfs.options(), "cinder_volume_type": "nobody-made-it"})
+    with pytest.raises(BadStoreConfiguration, match="nobody-made-it"):
+        place.put(Bytes(b"x"), 1)
+
+
+# -- volumes on a share that are not their bytes
+
+
+def test_snapshot_makes_a_volume_on_nfs_unreadable(on_nfs: Volumes) -> None:
+    """Cinder puts a qcow2 file over the volume's own: its bytes are no image's. Without the snapshot all is well."""
+    place = Place(on_nfs, on_nfs.options())
+    data = pattern(5_000_000)
+    location = place.put(Bytes(data), len(data))
+    snapshot = on_nfs.client.volume_snapshots.create(location.url.rpartition("/")[2], name="mine")
+    settled(lambda: on_nfs.client.volume_snapshots.get(snapshot.id).status == "available")
+    with pytest.raises(StoreError, match="qcow2"):
+        place.read(location)
+    with pytest.raises(ObjectHasSnapshot):
+        place.delete(location)
+    on_nfs.client.volume_snapshots.delete(snapshot.id)
+    settled(lambda: not on_nfs.client.volume_snapshots.list())
+    assert place.read(location) == data
+    place.clear()
+    assert place.leftovers() == []
+
+
+@pytest.mark.parametrize("told", [{"format": "qcow2"}, {"encrypted": True}], ids=str)
+def test_nothing_is_written_to_such_a_volume(
+    on_nfs: Volumes, monkeypatch: pytest.MonkeyPatch, told: dict[str, object]
+) -> None:
+    """As where Cinder makes all its volumes so (`nfs_qcow2_volumes`, an encrypted type)."""
+    update = VolumeAttachmentManager.update
+
+    def updated(*words: Any) -> Any:
+        answer = update(*words)
+        answer.connection_info.update(told)
+        return answer
+
+    monkeypatch.setattr(VolumeAttachmentManager, "update", updated)
+    place = Place(on_nfs, on_nfs.options())
+    with pytest.raises(StoreError, match=r"qcow2|Encrypted"):
+        place.put(Bytes(b"bytes"), 5)
+    assert place.leftovers() == []
+
+
+def settled(done: Callable[[], bool]) -> None:
+    limit = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < limit
+        time.sleep(0.2)
+
+
+def test_errors_of_librbd_leave_as_ours(on_ceph: Volumes) -> None:
+    """Somebody makes the volume smaller while it is written."""
+
+    class Shrinking(Bytes):
+        reads = 0
+
+        def read(self, size: int = -1, /) -> bytes:
+            self.reads += 1
+            if self.reads == 2:
+                [volume] = on_ceph.leftovers()
+                with administrator().open_ioctx("volumes") as pool, rbd.Image(pool, f"volume-{volume}") as image:
+                    image.resize(MIB)
+            return super().read(size)
+
+    place = Place(on_ceph, on_ceph.options())
+    with pytest.raises(StoreError, match="Ceph failed"):
+        place.put(Shrinking(pattern(12 * MIB)), 12 * MIB)
+    assert place.leftovers() == []
 
 
 @pytest.mark.slow
