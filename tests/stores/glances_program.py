@@ -6,10 +6,14 @@ import hashlib
 import io
 import json
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import glance_store  # type: ignore[import-not-found]
 from oslo_config import cfg
+
+CONTEXT = SimpleNamespace(project_id="glance", user_id="glance")
+"""Cinder's driver asks whose image it is."""
 
 
 def main() -> None:
@@ -29,7 +33,8 @@ def _do(kind: str, what: str, *task: Any) -> Any:
     if what == "add":
         object_id, data, size = task
         store, source = glance_store.get_store_from_scheme(kind), io.BytesIO(bytes.fromhex(data))
-        return glance_store.store_add_to_backend_with_multihash(object_id, source, size or 0, "sha512", store)[0]
+        add = glance_store.store_add_to_backend_with_multihash
+        return add(object_id, source, size or 0, "sha512", store, context=CONTEXT)[0]
     if what == "read":
         read = hashlib.sha512()
         for block in glance_store.get_from_backend(task[0])[0]:
