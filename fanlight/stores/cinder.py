@@ -113,7 +113,7 @@ class Cinder(Store):
             metadata["image_owner"] = context.project_id
         gib = max(1, -(-(size or 0) // GIB))
         with explained(writing=True):
-            if _named(client, name):
+            if self._named(client, name):
                 raise ObjectExists
             kind = self.options.get("cinder_volume_type")
             try:
@@ -146,7 +146,7 @@ class Cinder(Store):
             raise StoreDeleteUnsupported("What is left lies in the project of the image's owner.")
         client = self._account.client(None)
         with explained():
-            for volume in _named(client, f"image-{object_id}"):
+            for volume in self._named(client, f"image-{object_id}"):
                 self._discard(client, volume.id)
                 self._attacher.unmount_idle()
 
@@ -159,6 +159,18 @@ class Cinder(Store):
             if kind and kind not in {one.name for one in client.volume_types.list()}:
                 raise BadStoreConfiguration(f"Cinder has no volume type {kind}.")
         return f"Cinder answers, volumes are of type {kind or 'Cinder chooses'}"
+
+    def _named(self, client: Any, name: str) -> list[Any]:
+        """Volumes of that name and of our type: another store of the same account may have a copy of the image."""
+        found = [one for one in client.volumes.list(search_opts={"name": name}) if one.name == name]
+        if not found:
+            return []
+        kind = self.options.get("cinder_volume_type")
+        try:
+            ours = client.volume_types.get(kind).name if _is_id(kind) else kind or client.volume_types.default().name
+        except _not_found():
+            return found
+        return [one for one in found if one.volume_type == ours]
 
     # -- writing
 
@@ -302,13 +314,13 @@ def _is_ours(volume: Any) -> bool:
     )
 
 
+def _is_id(kind: str | None) -> bool:
+    return bool(kind and _VOLUME.fullmatch(kind))
+
+
 def _size_of(volume: Any) -> int:
     recorded = (volume.metadata or {}).get("image_size", "")
     return int(recorded) if recorded.isdigit() else int(volume.size) * GIB
-
-
-def _named(client: Any, name: str) -> list[Any]:
-    return [one for one in client.volumes.list(search_opts={"name": name}) if one.name == name]
 
 
 def _not_found() -> type[Exception]:

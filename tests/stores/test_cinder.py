@@ -21,6 +21,7 @@ from keystoneauth1.identity import v3
 
 from fanlight.errors import (
     BadStoreConfiguration,
+    ObjectExists,
     ObjectHasSnapshot,
     ObjectInUse,
     SettingsError,
@@ -34,7 +35,7 @@ from tests.bed.databases import needed
 from tests.bed.keystone import Keystone
 from tests.stores.ceph import administrator, rbd
 from tests.stores.conformance import Backend, Conformance, Place, closed_port, silent_port
-from tests.stores.place import MIB, Bytes, pattern
+from tests.stores.place import MIB, STORE, Bytes, new_id, pattern
 from tests.stores.reading import Reading
 from tests.stores.writing import Writing
 
@@ -252,6 +253,22 @@ def test_type_that_cinder_has_not(on_nfs: Volumes) -> None:
     place = Place(on_nfs, {**on_nfs.options(), "cinder_volume_type": "nobody-made-it"})
     with pytest.raises(BadStoreConfiguration, match="nobody-made-it"):
         place.put(Bytes(b"x"), 1)
+
+
+@pytest.mark.parametrize("by", ["name", "id"])
+def test_two_stores_of_one_account(on_ceph: Volumes, on_nfs: Volumes, by: str) -> None:
+    """One image may be in both, in volumes of the same name: neither store takes the other's for its own."""
+    [kind] = [one for one in on_nfs.client.volume_types.list() if one.name == on_nfs.name]
+    first = Place(on_ceph, on_ceph.options())
+    second = Place(on_nfs, {**on_nfs.options(), "cinder_volume_type": getattr(kind, by)})
+    object_id = new_id()
+    locations = [place.put(Bytes(b"the same"), 8, object_id) for place in (first, second)]
+    with pytest.raises(ObjectExists):
+        second.put(Bytes(b"again"), 5, object_id)
+    second.stores.discard_partial(STORE, object_id)
+    assert second.leftovers() == []
+    assert first.read(locations[0]) == b"the same"
+    first.clear()
 
 
 # -- volumes on a share that are not their bytes
