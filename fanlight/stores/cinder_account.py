@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -54,7 +55,9 @@ class Account:
         self._template = _template(options["cinder_endpoint_template"])
         self._lock = threading.Lock()
         self._own: Any = None
-        self._auth = self._login() if options["cinder_store_auth_address"] else None
+        self._entering = threading.Lock()
+        self._failed: tuple[float, StoreError] | None = None
+        self._auth = self._credentials() if options["cinder_store_auth_address"] else None
 
     @property
     def is_callers(self) -> bool:
@@ -65,15 +68,27 @@ class Account:
         """A client to work with. Raises StoreUnreachable, StoreDenied."""
         if self._auth is None:
             return self._of_caller(context)
-        with explained():
-            # By itself, so that a Keystone that is silent costs seconds; a token is fetched once and kept.
-            self._auth.get_access(self._session(timeout=LOGIN_SECONDS, verify=self._verify()))
+        self._log_in(self._auth)
         with self._lock:
             if self._own is None:
                 self._own = self._made(self._auth, self._template)
             return self._own
 
-    def _login(self) -> Any:
+    def _log_in(self, auth: Any) -> None:
+        """Fetch a token by itself, so that a Keystone that is silent costs seconds; it is kept."""
+        began = time.monotonic()
+        with self._entering:
+            # Who waited while another tried in vain does not try again: they would all wait one after the other.
+            if self._failed is not None and self._failed[0] > began:
+                raise type(self._failed[1])(str(self._failed[1]))
+            try:
+                with explained():
+                    auth.get_access(self._session(timeout=LOGIN_SECONDS, verify=self._verify()))
+            except StoreError as error:
+                self._failed = time.monotonic(), error
+                raise
+
+    def _credentials(self) -> Any:
         given = self._options
         if given["cinder_store_application_credential_id"]:
             return self._identity.V3ApplicationCredential(
