@@ -63,14 +63,28 @@ cinder_cluster() {
     echo "fanlight-$(basename "$STATE" | tr -dc 'A-Za-z0-9')"
 }
 
+# Every bed on this machine that uses the stand-in has a line at its end.
 cinder_mount() {
-    [ ! -e $CINDER_MOUNT ] || return 0
-    cat >$CINDER_MOUNT <<'END'
+    if [ ! -e $CINDER_MOUNT ]; then
+        cat >$CINDER_MOUNT <<'END'
 #!/bin/sh
-# A stand-in of the tests: mounts the folder of a share of this machine in place of the share.
+# A stand-in for test beds: mounts the folder of a share of this machine in place of the share.
 case $1 in *:/*) exec mount --bind "${1#*:}" "$2" ;; *) exit 32 ;; esac
+# Used by:
 END
-    chmod 755 $CINDER_MOUNT
+        chmod 755 $CINDER_MOUNT
+    fi
+    ! grep -q 'A stand-in for test beds' $CINDER_MOUNT || grep -qxF "# $STATE" $CINDER_MOUNT || echo "# $STATE" >>$CINDER_MOUNT
+}
+
+cinder_unmount() {
+    local other
+    grep -qs 'A stand-in for test beds' $CINDER_MOUNT || return 0
+    sed -i "\\|^# $STATE\$|d" $CINDER_MOUNT
+    while read -r other; do
+        [ ! -d "${other#\# }" ] || return 0
+    done < <(grep '^# /' $CINDER_MOUNT)
+    rm -f $CINDER_MOUNT
 }
 
 # cinder_configured KEYSTONE BROKER CLUSTER
@@ -183,5 +197,5 @@ cinder_down() {
     # What Cinder and os-brick mounted for volumes below our folder.
     awk -v below="$STATE/" 'index($2, below) == 1 {print $2}' /proc/mounts | sort -r | while read -r mount; do umount -l "$mount" || true; done
     rm -f "/etc/ceph/$(cinder_cluster).client.cinder.keyring"
-    ! grep -qs 'A stand-in of the tests' $CINDER_MOUNT || rm -f $CINDER_MOUNT
+    cinder_unmount
 }
