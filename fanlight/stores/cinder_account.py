@@ -183,10 +183,19 @@ def explained(*, writing: bool = False, deleting: bool = False) -> Iterator[None
         raise StoreUnreachable(f"Cinder failed ({type(error).__name__}).") from error
     except (brick.BrickException, processutils.ProcessExecutionError) as error:
         raise StoreUnreachable(f"The volume could not be attached ({type(error).__name__}).") from error
+    except _errors_of_privsep() as error:
+        raise BadStoreConfiguration("privsep-helper does not run as root (docs/stores/cinder.md, Rights).") from error
     except _errors_of_ceph() as error:
         raise rbd_cluster.explain(error, writing=writing) from error
     except OSError as error:
         raise _of_file(error, writing) from error
+
+
+def _errors_of_privsep() -> tuple[type[Exception], ...]:
+    """Those of the helper that does for os-brick what only root may. By then os-brick has loaded these modules."""
+    from oslo_privsep import comm, daemon
+
+    return daemon.FailedToDropPrivileges, daemon.ProtocolError, comm.PrivsepTimeout
 
 
 def _errors_of_ceph() -> tuple[type[Exception], ...]:

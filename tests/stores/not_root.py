@@ -1,7 +1,8 @@
 """A Cinder store of a service that is not root, as a program: adds and reads an object on a device that is root's.
 
 Told as JSON on its standard input: options, and a folder for the stand-in of the connector. Tells, line by line: who it
-is, whose the device was while it was written, and while it was read; the SHA-256 of what was read; the devices.
+is, whose the device was while it was written, and while it was read; the SHA-256 of what was read; the devices. Or,
+where adding fails, only the error.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import sys
 from pathlib import Path
 
+from fanlight.errors import StoreError
 from fanlight.model import Location
 from tests.stores.iscsi import Iscsi
 from tests.stores.place import STORE, Bytes, new_id, open_one, pattern
@@ -32,7 +34,11 @@ def main() -> None:
     with connector.installed():
         stores = open_one("cinder", options)
         data = pattern(5_000_000)
-        stored = stores.put(STORE, new_id(), Looking(data), len(data), algorithm="sha512")
+        try:
+            stored = stores.put(STORE, new_id(), Looking(data), len(data), algorithm="sha512")
+        except StoreError as error:
+            print(type(error).__name__, error)
+            return
         location = Location(url=stored.url, metadata=stored.metadata)
         readers = [stores.open(location), stores.open(location)]
         print(os.geteuid(), *{*owners}, os.stat(devices[-1]).st_uid)

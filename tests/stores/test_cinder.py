@@ -279,14 +279,15 @@ def test_snapshot_makes_a_volume_on_nfs_unreadable(on_nfs: Volumes) -> None:
     place = Place(on_nfs, on_nfs.options())
     data = pattern(5_000_000)
     location = place.put(Bytes(data), len(data))
-    snapshot = on_nfs.client.volume_snapshots.create(location.url.rpartition("/")[2], name="mine")
+    volume = location.url.rpartition("/")[2]
+    snapshot = on_nfs.client.volume_snapshots.create(volume, name="mine")
     settled(lambda: on_nfs.client.volume_snapshots.get(snapshot.id).status == "available")
     with pytest.raises(StoreError, match="qcow2"):
         place.read(location)
     with pytest.raises(ObjectHasSnapshot):
         place.delete(location)
     on_nfs.client.volume_snapshots.delete(snapshot.id)
-    settled(lambda: not on_nfs.client.volume_snapshots.list())
+    settled(lambda: not on_nfs.client.volume_snapshots.list(search_opts={"volume_id": volume}))
     assert place.read(location) == data
     place.clear()
     assert place.leftovers() == []

@@ -279,16 +279,16 @@ def test_devices_of_a_dead_process_are_taken_away(multiattach: Volumes, iscsi: I
 # -- a service that is not root
 
 
-def test_device_is_made_ours_and_given_back(on_nfs: Volumes) -> None:
-    """As nobody, with sudo: a device that it may not open is the service's while it is used, and root's again after."""
+def run_as_nobody(backend: Volumes, rule: str) -> list[str]:
+    """What the program not_root.py says, where sudo makes everything root that the line `rule` lets through."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o777)
     sudo, setpriv = folder / "sudo", folder / "setpriv"
     shutil.copy("/usr/bin/setpriv", setpriv)
     setpriv.chmod(0o4755)
-    sudo.write_text(f'#!/bin/sh\nexec {setpriv} --reuid=0 --regid=0 --clear-groups "$@"\n')
+    sudo.write_text(f'#!/bin/sh\n{rule}\nexec {setpriv} --reuid=0 --regid=0 --clear-groups "$@"\n')
     sudo.chmod(0o755)
-    options = {**on_nfs.options(), "cinder_mount_point_base": str(folder / "mnt")}
+    options = {**backend.options(), "cinder_mount_point_base": str(folder / "mnt")}
     try:
         done = subprocess.run(
             [*AS_NOBODY.split(), sys.executable, "-W", "ignore", "-m", "tests.stores.not_root"],
@@ -300,11 +300,22 @@ def test_device_is_made_ours_and_given_back(on_nfs: Volumes) -> None:
             check=False,
             timeout=100,
         )
-        assert done.returncode == 0, done.stderr
-        owners, digest, devices = done.stdout.splitlines()
-        assert owners == f"{NOBODY} {NOBODY} 0"
-        assert digest == sha256(pattern(5_000_000)).hexdigest()
-        assert [os.stat(device).st_uid for device in json.loads(devices)] == [0, 0, 0]
-        assert on_nfs.leftovers() == []
     finally:
         shutil.rmtree(folder)
+    assert done.returncode == 0, done.stderr
+    assert backend.leftovers() == []
+    return done.stdout.splitlines()
+
+
+def test_device_is_made_ours_and_given_back(on_nfs: Volumes) -> None:
+    """As nobody, with sudo: a device that it may not open is the service's while it is used, and root's again after."""
+    owners, digest, devices = run_as_nobody(on_nfs, ":")
+    assert owners == f"{NOBODY} {NOBODY} 0"
+    assert digest == sha256(pattern(5_000_000)).hexdigest()
+    assert [os.stat(device).st_uid for device in json.loads(devices)] == [0, 0, 0]
+
+
+def test_nobody_without_a_rule_for_the_helper(on_nfs: Volumes) -> None:
+    """It is the store's configuration that lacks something, and the answer says what; nothing stays."""
+    [line] = run_as_nobody(on_nfs, 'case "$*" in *privsep-helper*) exit 1 ;; esac')
+    assert line.startswith("BadStoreConfiguration privsep-helper")
