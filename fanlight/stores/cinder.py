@@ -31,7 +31,7 @@ from fanlight.errors import (
 )
 from fanlight.stores.cinder_account import Account, explained
 from fanlight.stores.cinder_volumes import Attacher
-from fanlight.stores.driver import Added, Context, Opened, Source, Store
+from fanlight.stores.driver import Added, Context, Opened, Source, Store, leave_to_discard
 
 LOG = logging.getLogger(__name__)
 GIB = 1 << 30
@@ -127,8 +127,8 @@ class Cinder(Store):
                 if written != size:
                     client.volumes.set_metadata(volume, {"image_size": str(written)})
                 client.volumes.update_readonly_flag(volume, True)
-        except BaseException:
-            self._remove_failed(client, volume)
+        except BaseException as error:
+            self._undo(client, volume, error)
             raise
         # `cinder` is the id of the only store in the classic style, whose URLs name none.
         return Added(Address(volume, None if self.id == "cinder" else self.id).url, written)
@@ -242,7 +242,10 @@ class Cinder(Store):
                 # Cinder answers 400, whatever the reason.
                 if client.volume_snapshots.list(search_opts={"volume_id": volume}):
                     raise ObjectHasSnapshot from error
-                if time.monotonic() > limit or not _is_ours(client.volumes.get(volume)):
+                one = client.volumes.get(volume)
+                if one.status == "deleting":
+                    return  # somebody else has asked for it
+                if time.monotonic() > limit or not _is_ours(one):
                     raise ObjectInUse from error
             time.sleep(0.5)
 
@@ -260,13 +263,14 @@ class Cinder(Store):
                     raise
                 time.sleep(2.0)
 
-    def _remove_failed(self, client: Any, volume: str) -> None:
-        """After a failed add, whose own error matters more than what goes wrong here: the keeper tries again."""
+    def _undo(self, client: Any, volume: str, reason: BaseException) -> None:
+        """Remove the volume of a failed add. What cannot be removed now is left to `discard`: Leftovers."""
         try:
             with explained():
                 self._discard(client, volume)
         except StoreError as error:
             LOG.warning("volume %s of a failed upload could not be deleted: %s", volume, error)
+            leave_to_discard(reason)
 
 
 def _fill(file: Any, source: Source, block: memoryview, place: int, limit: int) -> tuple[int, memoryview]:

@@ -36,7 +36,7 @@ from fanlight.errors import (
     StoreTimeout,
     StoreUnreachable,
 )
-from fanlight.stores.driver import Added, Context, Opened, Source, Store
+from fanlight.stores.driver import Added, Context, Opened, Source, Store, leave_to_discard
 
 if TYPE_CHECKING:
     from bson import ObjectId
@@ -127,8 +127,8 @@ class GridFS(Store):
         mark = ObjectId()
         try:
             written = self._write(object_id, source, mark)
-        except BaseException:
-            self._undo(object_id, mark)
+        except BaseException as error:
+            self._undo(object_id, mark, error)
             raise
         return Added(Address(object_id).url, written)
 
@@ -226,15 +226,20 @@ class GridFS(Store):
         with _explained(writing=True):
             self._chunks.insert_many(entries, ordered=True)
 
-    def _undo(self, file_id: str, mark: ObjectId) -> None:
-        """Remove what this upload has written, and nothing else: another may have the id. A failure is only logged."""
+    def _undo(self, file_id: str, mark: ObjectId, reason: BaseException) -> None:
+        """Remove what this upload has written. Raises Leftovers."""
         try:
-            with _explained():
-                self._files.delete_one({"_id": file_id, "metadata.upload": mark})
-                if self._chunks.find_one({"files_id": file_id, "n": 0, "_id": mark}, {"_id": 1}) is not None:
-                    self._chunks.delete_many({"files_id": file_id})
+            self._remove(file_id, mark)
         except StoreError as error:
             LOG.warning("what was written of %s cannot be removed: %s", file_id, error)
+            leave_to_discard(reason)
+
+    def _remove(self, file_id: str, mark: ObjectId) -> None:
+        """Remove what one upload has written, and nothing else: another may have the id."""
+        with _explained():
+            self._files.delete_one({"_id": file_id, "metadata.upload": mark})
+            if self._chunks.find_one({"files_id": file_id, "n": 0, "_id": mark}, {"_id": 1}) is not None:
+                self._chunks.delete_many({"files_id": file_id})
 
     def _index(self) -> None:
         """The specification's unique index: without it two uploads could own one id."""

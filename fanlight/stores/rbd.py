@@ -27,7 +27,7 @@ from fanlight.errors import (
     StoreTimeout,
     StoreUnreachable,
 )
-from fanlight.stores.driver import Added, Context, Opened, Source, Store
+from fanlight.stores.driver import Added, Context, Opened, Source, Store, leave_to_discard
 from fanlight.stores.rbd_cluster import Cluster
 from fanlight.stores.rbd_streams import MIB, PIECE, Reading, Writing, any_byte, close_quietly, pieces
 
@@ -153,17 +153,15 @@ class Rbd(Store):
         """Create, write, snapshot, protect. Whatever fails, the image is removed again."""
         with self._cluster.pool(self._pool, StoreError(f"There is no pool {self._pool}.")) as place:
             room = self._room(0 if size is None or self._thin else size)
-            with self._waiting_explained():
-                with self._cluster.explained(writing=True):
-                    features = self._cluster.features()
-                    self._rbd.RBD().create(
-                        place, object_id, size or 0, self._order, old_format=False, features=features
-                    )
-                try:
+            with self._waiting_explained(), self._cluster.explained(writing=True):
+                features = self._cluster.features()
+                self._rbd.RBD().create(place, object_id, size or 0, self._order, old_format=False, features=features)
+            try:
+                with self._waiting_explained():
                     written = self._write(place, object_id, source, size, room)
-                except BaseException:
-                    self._undo(place, object_id)
-                    raise
+            except BaseException as error:
+                self._undo(place, object_id, error)
+                raise
         return Added(self._url(object_id), written)
 
     @contextmanager
@@ -206,14 +204,15 @@ class Rbd(Store):
                 image.protect_snap(SNAPSHOT)
         return writing.written
 
-    def _undo(self, place: Any, name: str) -> None:
-        """Remove what a failed add has made. What cannot be removed now is left to `discard`."""
+    def _undo(self, place: Any, name: str, reason: BaseException) -> None:
+        """Remove what a failed add has made. What cannot be removed now is left to `discard`: Leftovers."""
         try:
             with suppress(ObjectNotFound):
                 self._release(place, name, SNAPSHOT)
                 self._remove(place, name)
         except StoreError as error:
             LOG.warning("store %s: an unfinished image %s could not be removed: %s", self.id, name, error)
+            leave_to_discard(reason)
 
     # -- deleting
 

@@ -37,7 +37,7 @@ from fanlight.errors import (
     StoreTimeout,
     StoreUnreachable,
 )
-from fanlight.stores.driver import Added, Context, Opened, Source, Store
+from fanlight.stores.driver import Added, Context, Opened, Source, Store, leave_to_discard
 
 LOG = logging.getLogger(__name__)
 MIB = 1024 * 1024
@@ -143,8 +143,8 @@ class Sheepdog(Store):
         self.run("create", address, size or 0)
         try:
             written = self._fill(address, source, size) if size is not None else self._grow(address, source)
-        except BaseException:
-            self._undo(address)
+        except BaseException as error:
+            self._undo(address, error)
             raise
         return Added(address.url, written)
 
@@ -242,12 +242,13 @@ class Sheepdog(Store):
         if self._find(address) is not None:
             raise StoreError("Sheepdog did not delete the VDI.")
 
-    def _undo(self, address: Address) -> None:
-        """Remove what was written. A failure is logged: the caller's own error is the one that counts."""
+    def _undo(self, address: Address, reason: BaseException) -> None:
+        """Remove what was written. What cannot be removed now is left to `discard`: Leftovers."""
         try:
             self._remove(address)
         except StoreError as error:
             LOG.warning("what was written of %s cannot be removed: %s", address.url, error)
+            leave_to_discard(reason)
 
     def run(self, verb: str, address: Address, *numbers: int) -> bytes:
         """Run a command that needs no input, to its end, and give what it prints. Raises StoreError."""

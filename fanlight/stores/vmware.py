@@ -8,6 +8,7 @@ place, which fails if that name is taken. So a name stands for whole bytes, and 
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
 import uuid
@@ -31,11 +32,12 @@ from fanlight.errors import (
     StoreTimeout,
     StoreUnreachable,
 )
-from fanlight.stores.driver import Added, Context, Opened, Source, Store
+from fanlight.stores.driver import Added, Context, Opened, Source, Store, leave_to_discard
 from fanlight.stores.statuses import meaning
 from fanlight.stores.transfer import Answer, ask, explained, failure, nothing, opened, range_header, trust
 from fanlight.stores.vcenter import PORT, Account, Datastore, VCenter, file_name
 
+LOG = logging.getLogger(__name__)
 BLOCK = 1024 * 1024
 """Bytes written at a time."""
 CONNECT_SECONDS = 10.0
@@ -172,12 +174,20 @@ class Vmware(Store):
                 if stored != written:
                     raise StoreError(f"{written} bytes were sent, the datastore has {stored}.")
             self._vcenter.move(one.its_datacenter, part.file, final.file)
-        except BaseException:
-            # The error that led here is the one to tell; what cannot be removed now, `discard` will remove.
-            with suppress(StoreError):
-                self._vcenter.delete(one.its_datacenter, part.file)
+        except BaseException as error:
+            self._undo(one, part, error)
             raise
         return Added(final.url, written)
+
+    def _undo(self, one: Datastore, part: Address, reason: BaseException) -> None:
+        """Remove what was written. What cannot be removed now is left to `discard`: Leftovers."""
+        try:
+            self._vcenter.delete(one.its_datacenter, part.file)
+        except ObjectNotFound:
+            return
+        except StoreError as error:
+            LOG.warning("store %s: %s of a failed upload could not be removed: %s", self.id, part.file, error)
+            leave_to_discard(reason)
 
     def delete(self, url: str, context: Context | None = None) -> None:
         """A task of vCenter's file manager."""

@@ -35,6 +35,7 @@ from tests.bed.databases import needed
 from tests.bed.keystone import Keystone
 from tests.stores.ceph import administrator, rbd
 from tests.stores.conformance import Backend, Conformance, Place, closed_port, silent_port
+from tests.stores.leaving import Leaving
 from tests.stores.place import MIB, STORE, Bytes, new_id, pattern
 from tests.stores.reading import Reading
 from tests.stores.writing import Writing
@@ -161,7 +162,9 @@ def backend(request: pytest.FixtureRequest) -> Volumes:
     return found
 
 
-class TestCinder(Conformance):
+class TestCinder(Leaving, Conformance):
+    removal = "_discard"
+
     @pytest.fixture
     def backend(self, on_ceph: Volumes) -> Volumes:
         return on_ceph

@@ -52,6 +52,7 @@ def test_glance_reads_and_deletes_what_we_write(backend: Volumes, tmp_path: Path
     urls = [place.put(Bytes(data), size).url.replace(f"{STORE}/", "") for size in (SIZE, None)]
     read = glance_store("cinder", options(backend, tmp_path), *[["read", url] for url in urls])
     assert read == [hashlib.sha512(data).hexdigest()] * 2
+    # It does not wait until they are gone: the next may meet a volume that is being deleted.
     glance_store("cinder", options(backend, tmp_path), *[["delete", url] for url in urls])
     assert_nothing_new(place)
 

@@ -16,6 +16,7 @@ from fanlight.stores.gridfs import BATCH
 from tests.bed.databases import needed
 from tests.bed.mongowire import Server
 from tests.stores.conformance import Backend, Conformance, closed_port, silent_port
+from tests.stores.leaving import Leaving
 
 pytestmark = pytest.mark.services
 
@@ -88,5 +89,5 @@ def backend() -> Iterator[Backend]:
         client.drop_database(name)
 
 
-class TestGridFS(Conformance):
-    pass
+class TestGridFS(Leaving, Conformance):
+    removal = "_remove"

@@ -11,6 +11,7 @@ import pytest
 
 from tests.stores.ceph import Pool, cloned
 from tests.stores.conformance import Backend, Conformance, closed_port, silent_port
+from tests.stores.leaving import Leaving
 
 pytestmark = pytest.mark.services
 MIB = 1 << 20
@@ -75,5 +76,5 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
         yield RbdPool(tmp_path_factory.mktemp("rbd"), stack)
 
 
-class TestRbd(Conformance):
-    pass
+class TestRbd(Leaving, Conformance):
+    removal = "_remove"

@@ -17,6 +17,7 @@ from fanlight.stores import sheepdog
 from tests.bed import dog as stand_in
 from tests.bed.databases import needed
 from tests.stores.conformance import Backend, Conformance, closed_port, silent_port
+from tests.stores.leaving import Leaving
 
 pytestmark = pytest.mark.services
 
@@ -102,5 +103,5 @@ def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend
         yield Cluster(tmp_path, stack, monkeypatch)
 
 
-class TestSheepdog(Conformance):
-    pass
+class TestSheepdog(Leaving, Conformance):
+    removal = "_remove"

@@ -16,6 +16,7 @@ from tests.bed.databases import needed
 from tests.bed.vsphere import PASSWORD, USER, Simulator, free_address
 from tests.stores import disks
 from tests.stores.conformance import Backend, Conformance
+from tests.stores.leaving import Leaving
 
 pytestmark = pytest.mark.services
 MIB = 1 << 20
@@ -99,5 +100,6 @@ def backend(tmp_path: Path) -> Iterator[Backend]:
         yield Datastores(tmp_path, stack)
 
 
-class TestVmware(Conformance):
-    pass
+class TestVmware(Leaving, Conformance):
+    removal = "_vcenter.delete"
+    leaves = False

@@ -24,6 +24,7 @@ from fanlight.errors import (
 )
 from fanlight.settings import StoreSettings, StoresSettings
 from fanlight.stores import create_stores, held, vcenter, vmware
+from fanlight.stores.driver import Leftovers
 from fanlight.stores.vmware import Address, Vmware
 from tests.bed.vsphere import PASSWORD, USER, Simulator, free_address
 from tests.stores.listening import BODY, Listener
@@ -190,8 +191,9 @@ def test_vcenter_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with Simulator(tmp_path) as simulator:
         store = made(simulator)
         url = store.add("before", Bytes(b"x"), 1).url
-        with pytest.raises(StoreTimeout):
+        with pytest.raises(Leftovers) as raised:
             store.add("hung", Telling(pattern(64 * MIB), MIB, simulator.pause), None)
+        assert isinstance(raised.value.__cause__, StoreTimeout)
         for ask in (lambda: read(store, url), lambda: store.get_size(url), store.check, lambda: store.delete(url)):
             with pytest.raises(StoreTimeout):
                 ask()
