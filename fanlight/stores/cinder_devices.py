@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fanlight.errors import StoreError, StoreTimeout
+from fanlight.errors import BadStoreConfiguration, ObjectDamaged, StoreTimeout
 
 LOG = logging.getLogger(__name__)
 GROWN_SECONDS = 20.0
@@ -20,20 +20,22 @@ Run = Callable[..., object]
 """Runs a command as root."""
 
 
-def require_plain(connection: Mapping[str, Any]) -> None:
-    """Refuse a volume whose file is not simply its bytes. Raises StoreError.
+def require_plain(connection: Mapping[str, Any], mode: str) -> None:
+    """Refuse a volume whose file is not simply its bytes. Raises ObjectDamaged where it was to be read (that may pass:
+    a snapshot can be deleted), BadStoreConfiguration where it is a new one.
 
     On a share, Cinder keeps volumes as qcow2 where it is told to, and turns one into qcow2 for its first snapshot; the
     file of an encrypted one is LUKS. Read as they are, both would be bytes that nobody has stored. (Encrypted block
     devices hold what is written to them, and Cinder's key for them is not used: glance_store's way.)
     """
+    refusal = ObjectDamaged if mode == "ro" else BadStoreConfiguration
     kind = str(connection.get("driver_volume_type")).lower()
     if connection.get("format") not in (None, "raw"):
-        raise StoreError(
+        raise refusal(
             f"The volume's file is {connection['format']}, not raw: it has a snapshot, or Cinder makes it so."
         )
     if kind == "nfs" and connection.get("encrypted"):
-        raise StoreError("Encrypted volumes on NFS cannot be used.")
+        raise refusal("Encrypted volumes on NFS cannot be used.")
 
 
 def borrow(path: Any, mode: str, run: Run) -> int | None:

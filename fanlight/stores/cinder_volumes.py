@@ -85,8 +85,8 @@ class Attacher:
     def attached(self, client: Any, volume: str, mode: str, size: int) -> Iterator[Any]:
         """The volume as a file, opened for `ro` or `rw`; what was written is on the volume when the block ends well.
 
-        `size`: bytes that it must have. Raises StoreUnreachable, StoreTimeout, ObjectNotFound, StoreError (its file is
-        not raw), and what the block raises.
+        `size`: bytes that it must have. Raises StoreUnreachable, StoreTimeout, ObjectNotFound, ObjectDamaged or
+        BadStoreConfiguration (its file is not raw), and what the block raises.
         """
         with explained(writing=mode == "rw"):
             attachment = self._joined(client, volume, mode)
@@ -126,7 +126,7 @@ class Attacher:
             if connection["driver_volume_type"] == "nfs" and "format" not in connection:
                 # Some releases of Cinder tell it only who asks once more.
                 connection = client.attachments.show(number).connection_info
-            devices.require_plain(connection)
+            devices.require_plain(connection, mode)
             client.attachments.complete(number)
         except BaseException:
             with suppress(_gone()):

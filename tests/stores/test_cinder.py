@@ -21,6 +21,7 @@ from keystoneauth1.identity import v3
 
 from fanlight.errors import (
     BadStoreConfiguration,
+    ObjectDamaged,
     ObjectExists,
     ObjectHasSnapshot,
     ObjectInUse,
@@ -285,7 +286,7 @@ def test_snapshot_makes_a_volume_on_nfs_unreadable(on_nfs: Volumes) -> None:
     volume = location.url.rpartition("/")[2]
     snapshot = on_nfs.client.volume_snapshots.create(volume, name="mine")
     settled(lambda: on_nfs.client.volume_snapshots.get(snapshot.id).status == "available")
-    with pytest.raises(StoreError, match="qcow2"):
+    with pytest.raises(ObjectDamaged, match="qcow2"):
         place.read(location)
     with pytest.raises(ObjectHasSnapshot):
         place.delete(location)
@@ -310,7 +311,7 @@ def test_nothing_is_written_to_such_a_volume(
 
     monkeypatch.setattr(VolumeAttachmentManager, "update", updated)
     place = Place(on_nfs, on_nfs.options())
-    with pytest.raises(StoreError, match=r"qcow2|Encrypted"):
+    with pytest.raises(BadStoreConfiguration, match=r"qcow2|Encrypted"):
         place.put(Bytes(b"bytes"), 5)
     assert place.leftovers() == []
 
