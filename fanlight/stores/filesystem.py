@@ -45,6 +45,8 @@ HOLE = 64 * 1024
 _ZEROS = bytes(HOLE)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What file systems say that know no hard links: SMB, FAT, some in user space."""
 _SYNC_FILE_RANGE_WRITE = 2
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -314,6 +316,23 @@ def _link(part: str, final: str) -> None:
         # A network file system may ask again when an answer was lost, and then meets what the first one has made.
         if not os.path.samestat(os.lstat(part), os.lstat(final)):
             raise
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        _rename(part, final)
+
+
+def _rename(part: str, final: str) -> None:
+    """The same without links: an empty file takes the name, and the whole one replaces it. Raises FileExistsError.
+
+    The empty file of a process that is killed in between goes with its upload: no image is active by then.
+    """
+    os.close(os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    try:
+        os.rename(part, final)
+    except BaseException:
+        _forget(final)
+        raise
 
 
 def _forget(path: str) -> None:

@@ -100,7 +100,7 @@ class S3(Store):
             answer = self._ask(self._client.get_object, **place, **ranged)
         except RangeNotSatisfiable:
             return _nothing_of(self._size_of(address), offset, length)
-        body, count = answer["Body"], int(answer["ContentLength"])
+        body, count = answer["Body"], _length_of(answer)
         if ranged:
             found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.get("ContentRange") or "")
             if not found or int(found[1]) != offset:
@@ -264,7 +264,7 @@ class S3(Store):
             found = self._ask(self._client.head_object, Bucket=self._bucket, Key=key)
         except StoreError:
             return False
-        return int(found["ContentLength"]) == written and found["ETag"].strip('"').endswith(f"-{count}")
+        return _length_of(found) == written and found["ETag"].strip('"').endswith(f"-{count}")
 
     def _tag_of(self, key: str) -> str:
         return str(self._ask(self._client.head_object, Bucket=self._bucket, Key=key)["ETag"]).strip('"')
@@ -304,7 +304,7 @@ class S3(Store):
         return ask()
 
     def _size_of(self, address: Address) -> int:
-        return int(self._ask(self._client.head_object, Bucket=address.bucket, Key=address.key)["ContentLength"])
+        return _length_of(self._ask(self._client.head_object, Bucket=address.bucket, Key=address.key))
 
     def _head_bucket(self) -> None:
         self._ask(self._client.head_bucket, Bucket=self._bucket)
@@ -365,6 +365,13 @@ def _required(options: Mapping[str, Any], name: str) -> str:
     if not value or not isinstance(value, str) or not value.isprintable():
         raise BadStoreConfiguration(f"{name} is not set, or cannot be.")
     return value
+
+
+def _length_of(answer: Mapping[str, Any]) -> int:
+    """Bytes of an object, from the answer to HEAD or GET. Raises StoreError."""
+    if "ContentLength" not in answer:
+        raise StoreError("The server does not say how large the object is.")
+    return int(answer["ContentLength"])
 
 
 def _is_second_try(error: Any) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 from fanlight.errors import ClientGone, ObjectExists, StoreError, StoreFull
 from fanlight.stores.driver import Leftovers
-from fanlight.stores.filesystem import Address, Filesystem
+from fanlight.stores.filesystem import NO_LINKS, Address, Filesystem
 from tests.stores.place import Bytes, Failing
 
 
@@ -123,6 +123,34 @@ def test_a_name_whose_answer_was_lost(store: Filesystem, folder: Path, monkeypat
     assert store.add("a", Bytes(b"ours"), 4).size == 4
     assert (folder / "a").read_bytes() == b"ours"
     assert names(folder) == ["a"]
+
+
+@pytest.mark.parametrize("number", sorted(NO_LINKS))
+def test_a_file_system_without_hard_links(
+    store: Filesystem, folder: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_args: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.link", refuse)
+    store.add("a", Bytes(b"first"), 5)
+    with pytest.raises(ObjectExists):
+        store.add("a", Bytes(b"again"), 5)
+
+    class Late(Bytes):
+        """A neighbour takes the name after it was looked for."""
+
+        def read(self, size: int = -1, /) -> bytes:
+            (folder / "b").write_bytes(b"theirs")
+            return super().read(size)
+
+    with pytest.raises(ObjectExists):
+        store.add("b", Late(b"mine"), 4)
+    assert [(folder / name).read_bytes() for name in names(folder)] == [b"first", b"theirs"]
+    monkeypatch.setattr("os.rename", refuse)
+    with pytest.raises(StoreError):
+        store.add("c", Bytes(b"never"), 5)
+    assert names(folder) == ["a", "b"]
 
 
 @pytest.mark.parametrize("name", ["plain", "with blank", "a@b:c,d=e+f", "ümläut", "100%", "%4", "~;&"])
