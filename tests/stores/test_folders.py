@@ -396,7 +396,12 @@ def test_a_hung_file_system(
     hanging = threading.Event()
 
     def gated(real: Any) -> Any:
-        return lambda *args, **more: hung.wait(5) if hanging.is_set() else real(*args, **more)
+        def call(*args: Any, **more: Any) -> Any:
+            if hanging.is_set():
+                hung.wait(5)
+            return real(*args, **more)  # what it gives is used: a made-up descriptor would be closed
+
+        return call
 
     monkeypatch.setattr(f"fanlight.stores.filesystem.os.{call}", gated(getattr(os, call)))
     store = made(store_datadir=str(tmp_path), store_timeout=0.5)
