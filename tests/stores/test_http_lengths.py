@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import socket
+from http.client import HTTPConnection
 
 import pytest
 
@@ -25,7 +26,12 @@ from fanlight.stores.transfer import Answer
     ],
 )
 def test_lengths(text: str | None, length: int | None) -> None:
-    answer = object.__new__(Answer)
-    headers = {"Content-Length": text}
-    answer.response = SimpleNamespace(getheader=headers.get)  # type: ignore[assignment]
-    assert answer.length == length
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connection = HTTPConnection("images.example.org")
+        connection.sock = ours
+        connection.request("HEAD", "/")
+        header = "" if text is None else f"Content-Length: {text}\r\n"
+        theirs.sendall(f"HTTP/1.1 200 OK\r\n{header}\r\n".encode("latin-1"))
+        assert Answer(connection).length == length
+        connection.close()
