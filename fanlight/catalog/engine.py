@@ -35,6 +35,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from fanlight.catalog.diagnosis import connect_in_words, not_understood, refusal, require_database
+from fanlight.catalog.questions import OPERATION, Unanswered
 from fanlight.errors import CatalogConflict, CatalogError, CatalogUnavailable, SettingsError
 
 LOG = logging.getLogger(__name__)
@@ -134,17 +135,23 @@ class Catalog:
         with translated(ConnectionLost):
             if self._writers is None:
                 with self.engine.connect() as connection:
-                    yield connection
+                    OPERATION.writing = True
+                    try:
+                        yield connection
+                    finally:
+                        OPERATION.writing = False
                     with translated(CatalogUnavailable):
                         connection.commit()
             else:
                 with self._writers, self.engine.connect() as connection:
                     raw: Any = connection.connection.driver_connection
                     connection.exec_driver_sql("BEGIN IMMEDIATE")
+                    OPERATION.writing = True
                     try:
                         yield connection
                         connection.exec_driver_sql("COMMIT")
                     finally:
+                        OPERATION.writing = False
                         if raw.in_transaction:  # also after a COMMIT that failed: the disk may be full
                             raw.rollback()
 
@@ -209,7 +216,10 @@ def make_engine(settings: DatabaseSettings, *, patient: bool = False) -> Engine:
         return _server_engine(url, settings, patient)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         # The URL holds a password: tell only what kind of trouble it was.
-        raise SettingsError(f"[database]connection names no usable database: {type(error).__name__}") from None
+        raise SettingsError(
+            f"[database]connection names no usable database ({type(error).__name__}): it must be sqlite:/// and a "
+            "file, or begin with mysql:// or postgresql://."
+        ) from None
     except (TypeError, ValueError) as error:
         raise SettingsError(not_understood(error)) from None
 
@@ -370,7 +380,8 @@ def _refused(error: BaseException | None) -> bool:
 
 
 def retried(function: Callable[P, R]) -> Callable[P, R]:
-    """Run an operation again when its transaction was rolled back because of another (CatalogConflict).
+    """Run an operation again when its transaction was rolled back because of another (CatalogConflict), or because
+    somebody else had to be asked something first (questions.py).
 
     For functions that have no effect but one transaction. A lost connection is tried once more with a new one, but
     only if it was lost before COMMIT: what comes after may have happened, and its CatalogUnavailable is raised.
@@ -380,18 +391,25 @@ def retried(function: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         begun = time.monotonic()
         lost = False
-        for attempt in range(1, TRIES):
-            try:
-                return function(*args, **kwargs)
-            except ConnectionLost:
-                if lost:
-                    raise
-                lost = True
-            except CatalogConflict:
-                if time.monotonic() - begun > PATIENCE:
-                    raise
-                # Longer and more random each time, so that those in each other's way part.
-                time.sleep(random.uniform(0, 0.01 * 2**attempt))  # no secret
-        return function(*args, **kwargs)
+        before, attempt = OPERATION.known, 1
+        OPERATION.known = {} if before is None else before
+        try:
+            while True:
+                try:
+                    return function(*args, **kwargs)
+                except Unanswered as question:
+                    OPERATION.known[question.key] = question.ask()
+                except ConnectionLost:
+                    if lost:
+                        raise
+                    lost = True
+                except CatalogConflict:
+                    if attempt == TRIES or time.monotonic() - begun > PATIENCE:
+                        raise
+                    # Longer and more random each time, so that those in each other's way part.
+                    time.sleep(random.uniform(0, 0.01 * 2**attempt))  # no secret
+                    attempt += 1
+        finally:
+            OPERATION.known = before
 
     return run

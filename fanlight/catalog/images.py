@@ -11,26 +11,45 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
-from sqlalchemy import BindParameter, Connection, String, and_, bindparam, false, func, or_, select, true, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Integer,
+    String,
+    Table,
+    bindparam,
+    false,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    union_all,
+    update,
+)
 from sqlalchemy import insert as sql_insert
 from sqlalchemy.exc import IntegrityError
 
 from fanlight.catalog.exact import equal
+from fanlight.catalog.members import drop_doubles
 from fanlight.catalog.pages import list_page
 from fanlight.catalog.rows import COLUMNS, LONGEST_ID, Viewer, image_of, now, visible, whole_of
-from fanlight.catalog.tables import image_locations, image_members, image_properties, image_tags, images, live
+from fanlight.catalog.tables import image_locations, image_members, image_properties, image_tags, images, leases, live
 from fanlight.errors import Duplicate, ImageNotFound
 from fanlight.model import Image, Property
 
 __all__ = [
+    "Gone",
     "fetch",
     "fetch_any",
+    "hold_uploads",
     "insert",
     "list_page",
     "restore",
     "save",
     "set_status",
     "soft_delete",
+    "stuck",
     "usage",
 ]
 
@@ -48,9 +67,20 @@ _SAVED = (
 """Columns that an update of the record writes; all others have functions of their own."""
 _CHILDREN = (image_properties, image_tags, image_members, image_locations)
 _LIVE = images.c.deleted == false()
-_LIVE_PARTS = tuple(
-    (table, update(table).where(table.c.image_id == bindparam("image"), live(table))) for table in _CHILDREN
+_LIVE_PARTS = {table: update(table).where(table.c.image_id == bindparam("image"), live(table)) for table in _CHILDREN}
+_LIVE_ROWS = union_all(
+    *(
+        select(
+            literal_column(str(number), Integer()),
+            table.c.id,
+            table.c.member if table is image_members else literal_column("''", String()),
+        ).where(table.c.image_id == bindparam("image"), live(table))
+        for number, table in enumerate(_CHILDREN)
+    )
 )
+AT_ONCE = 500
+"""Rows that one statement names; databases have limits for that."""
+_OWNER = bindparam("owner", type_=String())
 
 _INSERT = sql_insert(images)
 _INSERT_PROPERTY = sql_insert(image_properties)
@@ -203,40 +233,62 @@ def set_status(connection: Connection, image_id: str, expected: Collection[str],
     return done.rowcount == 1
 
 
-def soft_delete(connection: Connection, image_id: str, *, location_status: str = "deleted") -> None:
-    """Mark the image and all its parts deleted; the rows stay, so that the id is never given again."""
+Gone = dict[Table, list[int]]
+"""Numbers of the rows of an image's parts that went with it, by table."""
+
+
+def soft_delete(connection: Connection, image_id: str, *, location_status: str = "deleted") -> Gone:
+    """Mark the image and all its parts deleted; the rows stay, so that the id is never given again. Returns which
+    parts went now, for `restore`.
+    """
     moment = now()
-    gone = {"deleted": True, "deleted_at": moment, "updated_at": moment}
-    for table, statement in _LIVE_PARTS:
-        values = {**gone, "status": location_status} if table is image_locations else gone
-        connection.execute(statement.values(**values), {"image": image_id})
+    values = {"deleted": True, "deleted_at": moment, "updated_at": moment}
+    gone: Gone = {}
+    members: list[tuple[int, str]] = []
+    for table, number, member in connection.execute(_LIVE_ROWS, {"image": image_id}):
+        gone.setdefault(_CHILDREN[table], []).append(number)
+        if _CHILDREN[table] is image_members:
+            members.append((number, member))
+    drop_doubles(connection, members)
+    for child in gone:
+        more = {"status": location_status} if child is image_locations else {}
+        connection.execute(_LIVE_PARTS[child].values(**values, **more), {"image": image_id})
     status = "pending_delete" if location_status == "pending_delete" else "deleted"
-    connection.execute(update(images).where(images.c.id == image_id, _LIVE).values(status=status, **gone))
+    connection.execute(update(images).where(images.c.id == image_id, _LIVE).values(status=status, **values))
+    return gone
 
 
-def restore(connection: Connection, image_id: str, status: str) -> None:
-    """Undo `soft_delete`: the image and the parts that went at the same moment come back."""
-    moment = connection.execute(
-        select(images.c.deleted_at).where(images.c.id == image_id, images.c.deleted == true())
-    ).scalar()
-    if moment is None:
-        return
+def restore(connection: Connection, image_id: str, status: str, parts: Gone) -> None:
+    """Undo `soft_delete`: the image comes back, and the parts that went with it."""
     back: dict[str, Any] = {"deleted": False, "deleted_at": None, "updated_at": now()}
-    for table in _CHILDREN:
+    for table, numbers in parts.items():
         values = {**back, "status": "active"} if table is image_locations else back
-        connection.execute(
-            update(table)
-            .where(and_(table.c.image_id == image_id, table.c.deleted.is_not(false()), table.c.deleted_at == moment))
-            .values(**values)
-        )
-    connection.execute(update(images).where(images.c.id == image_id).values(status=status, **back))
+        for begin in range(0, len(numbers), AT_ONCE):
+            some = numbers[begin : begin + AT_ONCE]
+            connection.execute(update(table).where(table.c.image_id == image_id, table.c.id.in_(some)).values(**values))
+    connection.execute(
+        update(images).where(images.c.id == image_id, images.c.deleted == true()).values(status=status, **back)
+    )
+
+
+def hold_uploads(connection: Connection, owner: str | None) -> None:
+    """Let nobody else end an upload of `owner` before this transaction ends, so that `usage` stays true until then."""
+    statement = select(images.c.id).where(equal(images.c.owner, _OWNER), _LIVE, images.c.status == "saving")
+    connection.execute(statement.order_by(images.c.id).with_for_update(), {"owner": owner})
+
+
+def stuck(connection: Connection, before: datetime.datetime) -> list[str]:
+    """Ids of images that have been in `saving` since `before` though nobody has a lease to upload: Glance left them."""
+    theirs = select(literal_column("1")).where(leases.c.image_id == images.c.id).exists()
+    statement = select(images.c.id).where(images.c.status == "saving", _LIVE, images.c.updated_at < before, ~theirs)
+    return [row[0] for row in connection.execute(statement)]
 
 
 _USAGE = (
     select(func.coalesce(func.sum(images.c.size), 0))
     .select_from(images.join(image_locations, image_locations.c.image_id == images.c.id))
     .where(
-        equal(images.c.owner, bindparam("owner", type_=String())),
+        equal(images.c.owner, _OWNER),
         _LIVE,
         live(image_locations),
         images.c.status.not_in(("killed", "deleted", "pending_delete")),

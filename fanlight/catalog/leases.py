@@ -81,6 +81,11 @@ def owed(connection: Connection, image_id: str, store: str) -> bool:
     return connection.execute(statement).first() is not None
 
 
+def exist(connection: Connection, image_id: str) -> bool:
+    """Whether anybody writes, deletes or owes anything of an image."""
+    return connection.execute(select(_C.token).where(_C.image_id == image_id)).first() is not None
+
+
 def named(connection: Connection, url: str) -> bool:
     """Whether somebody is writing or about to remove an object of exactly this URL."""
     return connection.execute(select(_C.token).where(_C.url == url)).first() is not None

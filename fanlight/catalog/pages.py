@@ -257,10 +257,15 @@ _Keys = list[tuple[ColumnElement[Any], str]]
 
 
 def _keys(columns: Any, sort: tuple[tuple[str, str], ...]) -> _Keys:
-    return [
-        (func.coalesce(columns[name], _EMPTY[name]) if name in _EMPTY else columns[name], direction)
-        for name, direction in sort
-    ]
+    return [(_key(columns, name), direction) for name, direction in sort]
+
+
+def _key(columns: Any, name: str) -> ColumnElement[Any]:
+    if name == "updated_at":
+        # As it is shown, too: a row that was never updated may have none.
+        return func.coalesce(columns.updated_at, columns.created_at)
+    found: ColumnElement[Any] = columns[name]
+    return func.coalesce(found, _EMPTY[name]) if name in _EMPTY else found
 
 
 def _ordered(key: ColumnElement[Any], direction: str) -> ColumnElement[Any]:
@@ -291,8 +296,6 @@ def _marker_values(connection: Connection, query: ImageQuery, viewer: Viewer) ->
         raise Invalid(f"Invalid marker. Image {marker} could not be found.")
     if not visible(row, row.is_member, viewer):
         raise Forbidden("The marker is an image that you may not see.")
-    values = row._mapping
-    return {
-        f"after_{number}": _EMPTY.get(name) if values[name] is None else values[name]
-        for number, (name, _) in enumerate(query.sort)
-    }
+    values = {name: _EMPTY.get(name) if value is None else value for name, value in row._mapping.items()}
+    values["updated_at"] = values["updated_at"] or values["created_at"]
+    return {f"after_{number}": values[name] for number, (name, _) in enumerate(query.sort)}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import json
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -48,6 +51,7 @@ COLUMNS = (
 """The columns of an image in the order in which `image_of` takes them."""
 LONGEST_ID = 36
 
+LOG = logging.getLogger(__name__)
 _JSON = msgspec.json.Decoder()
 
 
@@ -94,7 +98,7 @@ def image_of(row: Sequence[Any], parts: Parts | None, member: str | None = None)
         created_at=row[16],
         updated_at=row[17] or row[16],
         properties=parts.properties if parts else {},
-        tags=tuple(parts.tags.values()) if parts else (),
+        tags=tuple(dict.fromkeys(parts.tags.values())) if parts else (),
         locations=tuple(parts.locations) if parts else (),
         member=member,
     )
@@ -209,9 +213,31 @@ def metadata_of(value: str | None) -> dict[str, Any]:
     """Location metadata from its JSON; rows of Glance before 2019 call the store `backend`."""
     if not value or value == "{}":
         return {}
-    metadata = _JSON.decode(value)
+    try:
+        metadata = _JSON.decode(value)
+    except (msgspec.DecodeError, RecursionError):
+        metadata = _odd(value)
     if not isinstance(metadata, dict):
         return {}
     if "backend" in metadata and "store" not in metadata:
         metadata["store"] = metadata.pop("backend")
+    if not isinstance(metadata.get("store", ""), str):
+        del metadata["store"]
     return metadata
+
+
+def _odd(value: str) -> Any:
+    """Metadata that are no JSON: what Python's own reader makes of them (it takes NaN), else nothing.
+
+    One such row must not hide all images of a list.
+    """
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        _tell_once(value)
+        return {}
+
+
+@lru_cache(maxsize=256)
+def _tell_once(value: str) -> None:
+    LOG.warning("the metadata of a location are no JSON, and taken for empty (%d characters)", len(value))

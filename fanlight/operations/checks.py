@@ -175,6 +175,10 @@ _NAMES = {
     "project_domain_id": "project_domain_id",
     "system_scope": "system_scope",
     "service_roles": "service_roles",
+    "service_user_id": "service_user_id",
+    "service_project_id": "service_project_id",
+    "service_user_domain_id": "service_user_domain_id",
+    "service_project_domain_id": "service_project_domain_id",
     "read_only": "read_only",
     "request_id": "request_id",
 }

@@ -16,6 +16,7 @@ from msgspec import Struct
 from fanlight.catalog import images, leases, locations, retried
 from fanlight.errors import (
     CatalogError,
+    Conflict,
     FanlightError,
     Forbidden,
     Gone,
@@ -102,6 +103,10 @@ def begin(service: Service, caller: Caller, image_id: str, size: int | None, sto
         require_change(service, caller, "upload_image", image)
         if image.status != "queued":
             raise InvalidTransition(image.status, "saving")
+        if image.locations:
+            # Glance leaves such images after an upload or a location that it refused late. What is there could be taken
+            # for what is sent now.
+            raise Conflict("The image has a location already: remove that, or delete the image.")
         if not image.disk_format or not image.container_format:
             raise MissingFormats
         cap = service.settings.api.image_size_cap
@@ -137,8 +142,10 @@ def activate(service: Service, image: Image, lease: Lease, stored: Stored, virtu
     with service.catalog.write() as connection:
         if not leases.close(connection, lease.token, lease.holder):
             raise Gone
-        if quota and images.usage(connection, image.owner) + stored.size > quota:
-            raise LimitExceeded("The storage quota of the project is used up.")
+        if quota:
+            images.hold_uploads(connection, image.owner)
+            if images.usage(connection, image.owner) + stored.size > quota:
+                raise LimitExceeded("The storage quota of the project is used up.")
         locations.add(connection, image.id, Location(url=stored.url, metadata=stored.metadata))
         active = images.set_status(
             connection,

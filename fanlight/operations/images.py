@@ -133,10 +133,10 @@ def delete(service: Service, caller: Caller, image_id: str) -> None:
     is still there; a store that cannot be reached does not: its debt is kept and paid later.
     """
     require_writer(caller)
-    image, debts = _delete_record(service, caller, image_id)
+    image, debts, parts = _delete_record(service, caller, image_id)
     payment = pay(service, caller, debts)
     if payment.refusal is not None:
-        _restore_record(service, image, debts, payment.done)
+        _restore_record(service, image, parts, debts, payment.done)
         raise payment.refusal
     settle(service, payment.done)
 
@@ -170,7 +170,7 @@ def pay(service: Service, caller: Caller, debts: list[Lease]) -> Payment:
 
 
 @retried
-def _delete_record(service: Service, caller: Caller, image_id: str) -> tuple[Image, list[Lease]]:
+def _delete_record(service: Service, caller: Caller, image_id: str) -> tuple[Image, list[Lease], images.Gone]:
     with service.catalog.write() as connection:
         image = images.fetch(connection, image_id, viewer(caller), lock=True)
         require_change(service, caller, "delete_image", image)
@@ -181,8 +181,7 @@ def _delete_record(service: Service, caller: Caller, image_id: str) -> tuple[Ima
         debts = [debt_of(service, image_id, location) for location in image.locations]
         for debt in debts:
             leases.open(connection, debt)
-        images.soft_delete(connection, image_id)
-        return image, debts
+        return image, debts, images.soft_delete(connection, image_id)
 
 
 def debt_of(service: Service, image_id: str, location: Location) -> Lease:
@@ -222,9 +221,9 @@ def _is_held(service: Service, debt: Lease) -> bool:
 
 
 @retried
-def _restore_record(service: Service, image: Image, debts: list[Lease], done: list[Lease]) -> None:
+def _restore_record(service: Service, image: Image, parts: images.Gone, debts: list[Lease], done: list[Lease]) -> None:
     with service.catalog.write() as connection:
-        images.restore(connection, image.id, image.status)
+        images.restore(connection, image.id, image.status, parts)
         for debt in done:
             locations.remove(connection, image.id, debt.location_id or 0)
         for debt in debts:

@@ -71,6 +71,7 @@ class Keeper:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._recover: Callable[[Lease], None] | None = None
+        self._adopt: Callable[[], None] | None = None
 
     def new_lease(self, kind: str, image_id: str, store: str | None, url: str | None, **more: object) -> Lease:
         """A lease of this process, not yet in the catalogue."""
@@ -96,10 +97,12 @@ class Keeper:
             with self._lock:
                 self._held.pop(lease.token, None)
 
-    def start(self, recover: Callable[[Lease], None]) -> None:
-        """Begin: a first recovery at once, then renewal and recovery three times per lease duration."""
-        self._recover = recover
-        for work, name in ((self._tend, "lease-keeper"), (self.recover_once, "lease-recovery")):
+    def start(self, recover: Callable[[Lease], None], adopt: Callable[[], None] = lambda: None) -> None:
+        """Begin: a first recovery at once, then renewal and recovery three times per lease duration. `adopt` comes
+        before the first, until it has gone well once.
+        """
+        self._recover, self._adopt = recover, adopt
+        for work, name in ((self._tend, "lease-keeper"), (self._recover_all, "lease-recovery")):
             thread = threading.Thread(target=self._repeat, args=(work,), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -110,6 +113,12 @@ class Keeper:
         end = time.monotonic() + 5
         for thread in self._threads:
             thread.join(timeout=max(0.0, end - time.monotonic()))
+
+    def _recover_all(self) -> None:
+        if self._adopt is not None:
+            self._adopt()
+            self._adopt = None
+        self.recover_once()
 
     def recover_once(self) -> int:
         """Take over and settle what the dead left; returns how many leases. Raises CatalogError."""

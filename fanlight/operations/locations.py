@@ -135,6 +135,8 @@ def _save(
         saved = images.save(connection, before, after)
         places = locations.save(connection, image_id, before.locations, after.locations)
         quota = service.settings.api.user_storage_quota
+        if quota and new:
+            images.hold_uploads(connection, after.owner)
         if quota and new and images.usage(connection, after.owner) > quota:
             raise LimitExceeded("The storage quota of the project is used up.")
     return before, replace(saved, locations=places), debts

@@ -18,6 +18,7 @@ from fanlight.errors import Conflict, Forbidden, Invalid, LimitExceeded
 from fanlight.model import Image, Location
 
 LONGEST_METADATA = 65_000
+DEEPEST_METADATA = 64
 """Bytes of a location's metadata as JSON: MariaDB's column holds 65,535, with the name of the store."""
 HASHES = ("checksum", "os_hash_algo", "os_hash_value")
 _OPEN = {"add": ("queued", "active"), "replace": ("queued", "active"), "remove": ("active",)}
@@ -140,8 +141,15 @@ def _own(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in metadata.items() if name != "store"}
 
 
+def _is_flat(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels > 0 and all(_is_flat(one, levels - 1) for one in inner)
+
+
 def _storable(metadata: Mapping[str, Any]) -> dict[str, Any]:
     own = _own(metadata)
+    if not _is_flat(own, DEEPEST_METADATA):
+        raise Invalid(f"The metadata of a location is nested more than {DEEPEST_METADATA} levels deep.")
     if len(encode(own)) > LONGEST_METADATA:
         raise Invalid(f"The metadata of a location is longer than {LONGEST_METADATA} bytes.")
     return own

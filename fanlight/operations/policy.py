@@ -21,6 +21,7 @@ from oslo_config import cfg
 from oslo_policy import _checks, opts
 from oslo_policy import policy as oslo_policy
 
+from fanlight.catalog.questions import answer
 from fanlight.errors import PolicyDenied, SettingsError
 from fanlight.model import Caller, Image
 from fanlight.operations.checks import Check, Rules, Target
@@ -203,6 +204,8 @@ def _file_rules(path: str) -> dict[str, Any]:
             text = file.read()
     except FileNotFoundError:
         return {}
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8 text") from None
     try:
         found = oslo_policy.parse_file_contents(text)
     except ValueError as error:
@@ -333,8 +336,12 @@ class _OutsideCheck:
 
     def __call__(self, target: Target, credentials: Mapping[str, Any], _rules: object) -> bool:
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in credentials.items()}
+        about = dict(target)
+        return answer(repr((str(self._check), self._rule, about, plain)), lambda: self._ask(about, plain))
+
+    def _ask(self, target: dict[str, Any], credentials: dict[str, Any]) -> bool:
         try:
-            return bool(self._check(dict(target), plain, self._outside, self._rule))
+            return bool(self._check(target, credentials, self._outside, self._rule))
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             LOG.error("policy: the check %s of %s failed, which denies: %s", self._check, self._rule, _one_line(error))
             return False

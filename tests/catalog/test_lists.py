@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from fanlight.catalog import Catalog, Viewer, images, members, open_catalog
 from fanlight.catalog.tables import image_members
+from fanlight.catalog.tables import images as image_table
 from fanlight.errors import Forbidden, Invalid
 from fanlight.model import Filter, Image, ImageQuery
 from tests.bed.databases import Database
@@ -279,6 +280,27 @@ def test_each_visibility(filled: tuple[Catalog, list[Row]], project: str | None,
         got = [image.id for image in images.list_page(connection, query, Viewer(project))]
     assert got == in_order([row for row in rows if listed(row, query, Viewer(project))], query.sort)
     assert bool(got) == (project is not None or visibility not in ("private", "shared"))
+
+
+@pytest.mark.parametrize("direction", ["asc", "desc"])
+def test_pages_of_images_that_were_never_updated(catalog: Catalog, direction: str) -> None:
+    """The column may be null. Such an image stands where the time that is shown puts it."""
+    with catalog.write() as connection:
+        made = [images.insert(connection, new_image(owner="me")) for _ in range(7)]
+        never = [image.id for image in made[::3]]
+        connection.execute(image_table.update().where(image_table.c.id.in_(never)).values(updated_at=None))
+    found: list[Image] = []
+    sort = (("updated_at", direction), ("created_at", "desc"), ("id", "desc"))
+    while True:
+        with catalog.read() as connection:
+            marker = found[-1].id if found else None
+            page = images.list_page(connection, ImageQuery(limit=2, marker=marker, sort=sort), Viewer("me"))
+        if not page:
+            break
+        found += page
+    assert sorted(image.id for image in found) == sorted(image.id for image in made)
+    times = [image.updated_at for image in found]
+    assert times == sorted(times, reverse=direction == "desc")
 
 
 def test_markers(catalog: Catalog) -> None:

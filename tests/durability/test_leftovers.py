@@ -5,6 +5,8 @@ The store is a package of the test's own, as a vendor's would be. As long as a f
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,3 +114,24 @@ def test_what_cannot_be_removed_now_is_removed_later(
     assert not (folder / image_id).exists()
     assert member.upload(image_id, b"at last").status_code == 204
     assert member.get(f"/v2/images/{image_id}/file").content == b"at last"
+
+
+def test_what_a_glance_has_left_in_saving(server: StartServer) -> None:
+    """Nobody has written down where its bytes lie: they are looked for, and the image can be used again."""
+    one = server(config={"fanlight": {"lease_seconds": 3}})
+    member = one.as_member(PROJECT)
+    left, young, whole = (member.create()["id"] for _ in range(3))
+    assert member.upload(whole, b"data").status_code == 204
+    one.stop()
+    with contextlib.closing(sqlite3.connect(one.data_dir / "fanlight.db")) as database, database:
+        database.execute("UPDATE images SET status = 'saving' WHERE id IN (?, ?)", (left, young))
+        database.execute("UPDATE images SET updated_at = '2020-01-01 00:00:00.000000' WHERE id = ?", (left,))
+    for image_id in (left, young):
+        (one.data_dir / "images" / image_id).write_bytes(b"half")
+    one.start()
+    eventually(lambda: one.as_member(PROJECT).show(left)["status"] == "queued", 15)
+    member = one.as_member(PROJECT)
+    assert member.show(young)["status"] == "saving"
+    assert set(one.files()) == {young, whole}
+    eventually(lambda: one.rows("SELECT kind FROM fanlight_leases") == [])
+    assert member.upload(left, b"data").status_code == 204

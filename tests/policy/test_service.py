@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.bed.servers import Server
 from tests.conftest import StartServer
@@ -77,3 +79,48 @@ def test_a_rule_that_one_may_see_but_not_pass_is_forbidden(server: StartServer) 
     assert member.change(image["id"], {"op": "replace", "path": "/name", "value": "x"}).status_code == 403
     assert member.delete(f"/v2/images/{image['id']}").status_code == 403
     assert member.get(f"/v2/images/{image['id']}").status_code == 200
+
+
+def test_a_slow_answer_of_another_service_holds_nobody_up(server: StartServer) -> None:
+    """It is asked while no transaction is open, and once."""
+    asked: list[str] = []
+    answering, go = threading.Event(), threading.Event()
+
+    class Judge(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            asked.append(self.path)
+            answering.set()
+            assert go.wait(20)
+            self.send_response(200)
+            self.send_header("Content-Length", "4")
+            self.end_headers()
+            self.wfile.write(b"True")
+
+        def log_message(self, format: str, *words: object) -> None:
+            """Silence."""
+
+    judge = ThreadingHTTPServer(("127.0.0.1", 0), Judge)
+    threading.Thread(target=judge.serve_forever, daemon=True).start()
+    one = server(policy={"modify_image": f"http://127.0.0.1:{judge.server_port}/%(id)s"})
+    image = one.as_member("p1").create(name="before")
+    statuses: list[int] = []
+
+    def change() -> None:
+        rename = {"op": "replace", "path": "/name", "value": "after"}
+        statuses.append(one.as_member("p1").change(image["id"], rename).status_code)
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        assert answering.wait(20)
+        assert one.as_member("p2").create(name="of another")["status"] == "queued"
+        assert statuses == []
+    finally:
+        go.set()
+        changing.join(20)
+        judge.shutdown()
+        judge.server_close()
+    assert statuses == [200]
+    assert one.as_member("p1").show(image["id"])["name"] == "after"
+    assert asked == [f"/{image['id']}"]
