@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fanlight.catalog import Catalog, make_engine, open_catalog, schema
 from fanlight.errors import NotAuthenticated, SettingsError, StoreError
@@ -82,7 +83,7 @@ def make_edge(service: Service, log: Log) -> Edge:
 
     def start() -> None:
         log.start()
-        service.keeper.start(lambda lease: recovery.recover(service, lease))
+        service.keeper.start(lambda lease: recovery.recover(service, lease), lambda: recovery.adopt(service))
 
     def stop() -> None:
         service.keeper.stop()
@@ -197,6 +198,20 @@ def check_identity(settings: Settings) -> str:
     """What `doctor` says of the mode of identity. Raises SettingsError."""
     identity = open_identity(settings, open_policy(settings.policy))
     return f"{settings.identity.mode}" + (f": {identity.announcement}" if identity.announcement else "")
+
+
+def keystone_options(settings: Settings) -> Any:
+    """`[keystone_authtoken]` as the middleware reads it. Raises SettingsError."""
+    from fanlight.http.identity.authtoken_options import GROUP, as_config
+
+    return as_config(settings.keystone)[GROUP]
+
+
+def memcached_address(text: str) -> tuple[int, Any]:
+    """Family and address of the socket of one of memcached_servers. Raises SettingsError."""
+    from fanlight.http.identity.authtoken_options import memcached_address as parsed
+
+    return parsed(text)
 
 
 def check_keystone_user(settings: Settings) -> None:

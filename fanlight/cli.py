@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -51,7 +52,27 @@ def configuration(function: F) -> F:
     return function
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Commands(click.Group):
+    """The commands, with one line instead of a traceback where the system refuses: a full disk behind the output."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Raises SystemExit 1 for what the system refuses; a closed pipe is click's to handle."""
+        try:
+            done = super().invoke(ctx)
+            sys.stdout.flush()
+            return done
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if os.environ.get("FANLIGHT_TRACEBACK"):
+                raise
+            # What is still in the buffer cannot be written, perhaps; the interpreter must not try at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            click.echo(f"fanlight: {logs.redact(str(error))}", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="fanlight")
 def main() -> None:
     """Fanlight, an OpenStack Image service.
@@ -92,7 +113,9 @@ def announce(settings: Settings, port: int) -> None:
         host = "127.0.0.1"
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     text = LINES if settings.identity.mode == "none" else READY
-    click.echo(text.format(version=__version__, url=url).lstrip("\n"))
+    # Whoever started the service may have closed the other end, and that is no reason to end it.
+    with contextlib.suppress(OSError):
+        click.echo(text.format(version=__version__, url=url).lstrip("\n"))
 
 
 @main.group()
@@ -136,15 +159,21 @@ def db_check(**options: Any) -> None:
 @db.command("purge")
 @configuration
 @click.option(
-    "--age-in-days", type=click.IntRange(0), default=30, show_default=True, help="Only what was deleted before."
+    "--age-in-days",
+    type=click.IntRange(0),
+    help="Only what was deleted before.  [default: 30; with --images: 180]",
 )
 @click.option(
     "--max-rows", type=click.IntRange(-1), default=100, show_default=True, help="Most rows of each table; -1: all."
 )
 @click.option("--images", is_flag=True, help="Rows of images instead of their parts: their ids become free again.")
-def db_purge(age_in_days: int, max_rows: int, images: bool, **options: Any) -> None:
+def db_purge(age_in_days: int | None, max_rows: int, images: bool, **options: Any) -> None:
     """Remove rows for good that were deleted long ago."""
     from fanlight.catalog import purge, schema
+
+    if age_in_days is None:
+        # As glance-manage: an id that is free again may be given to something else (OSSN-0075).
+        age_in_days = 180 if images else 30
 
     with reported():
         schema.require_current(_catalog(dict(options)))

@@ -5,9 +5,12 @@ Beside the command line; uses the same parts as the service, but changes nothing
 
 from __future__ import annotations
 
+import http.client
+import logging
 import os
 import shutil
 import socket
+import ssl
 import tempfile
 import time
 import urllib.error
@@ -51,6 +54,39 @@ class Finding(NamedTuple):
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything, one finding after the other; a failing look is a finding too."""
+    warned = _Warned()
+    ours = logging.getLogger("fanlight")
+    ours.addHandler(warned)
+    try:
+        for finding in _examine(settings):
+            yield from warned.news(finding.name)
+            yield finding
+    finally:
+        ours.removeHandler(warned)
+
+
+class _Warned(logging.Handler):
+    """What our own parts warn of when they are made: at the start of the service it would be in the log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._texts: list[str] = []
+        self._told: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep warnings only: what is worse makes a look fail, which says more."""
+        text = redact(record.getMessage())
+        if record.levelno == logging.WARNING and text not in self._told:
+            self._told.add(text)
+            self._texts.append(text)
+
+    def news(self, name: str) -> Iterator[Finding]:
+        """What has come since the last time; `name`: of what was looked at."""
+        while self._texts:
+            yield Finding(name, Level.WARN, self._texts.pop(0))
+
+
+def _examine(settings: Settings) -> Iterator[Finding]:
     yield from _options(settings)
     for rule in application.idle_rules(settings):
         yield Finding("policy", Level.WARN, f"nothing asks for the rule {rule}: misspelt, or of what is not built yet")
@@ -84,6 +120,9 @@ def _finding(name: str, look: Callable[[], str]) -> Finding:
         level, text = Level.BAD, str(error)
     except OSError as error:
         level, text = Level.BAD, f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
+    except Exception as error:
+        # Of a library, most likely, and not foreseen here. What comes after must be looked at all the same.
+        level, text = Level.BAD, f"it cannot be looked at ({type(error).__name__}: {error})"
     # What a server or a driver says of its trouble may repeat what it was given.
     return Finding(name, level, redact(text))
 
@@ -156,16 +195,16 @@ def _appendable(path: Path) -> str:
 
 def _keystone(settings: Settings) -> str:
     url = str(settings.keystone.get("auth_url") or settings.keystone.get("www_authenticate_uri") or "")
-    if not url.startswith(("http://", "https://")):
+    if not url.lower().startswith(("http://", "https://")):
         raise Trouble("[keystone_authtoken]auth_url is not set: tokens cannot be validated.")
     try:
-        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(url, timeout=PATIENCE, context=_tls(settings)) as answer:
             date = answer.headers.get("Date")
     except urllib.error.HTTPError as error:
         if error.code >= 500:
             raise Trouble(f"Keystone at {url} answers {error.code}: look at its log.") from error
         date = error.headers.get("Date")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise Trouble(f"Keystone at {url} cannot be reached ({error}): is it running, is auth_url right?") from error
     skew = abs(time.time() - _seconds(date)) if date else 0.0
     if skew > LARGEST_SKEW:
@@ -182,6 +221,17 @@ def _keystone(settings: Settings) -> str:
     return f"{url} answers and knows us; the clocks differ by {skew:.0f} s"
 
 
+def _tls(settings: Settings) -> ssl.SSLContext:
+    """Whom the middleware would believe to be Keystone. Raises OSError for files that cannot be used."""
+    options = application.keystone_options(settings)
+    context = ssl.create_default_context(cafile=options.cafile)
+    if options.insecure:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if options.certfile:
+        context.load_cert_chain(options.certfile, options.keyfile)
+    return context
+
+
 def _seconds(date: str) -> float:
     found: datetime = parsedate_to_datetime(date)
     return found.timestamp()
@@ -194,14 +244,14 @@ def _memcached(settings: Settings) -> list[str]:
 
 def _look_at_memcached(address: str) -> Callable[[], str]:
     def look() -> str:
-        host, _, port = address.removeprefix("inet:").rpartition(":")
-        if not host:
-            host, port = address, "11211"
+        family, place = application.memcached_address(address)
         try:
-            with socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE) as connection:
+            with socket.socket(family) as connection:
+                connection.settimeout(PATIENCE)
+                connection.connect(place)
                 connection.sendall(b"version\r\n")
                 answer = connection.recv(100)
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise Trouble(f"{address} cannot be reached ({error}): every request will ask Keystone instead.") from error
         if not answer.startswith(b"VERSION"):
             raise Trouble(f"What listens at {address} is not memcached.")

@@ -14,6 +14,7 @@ Every line passes `redact`. It is the last net, not the rule: the rule is not to
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -43,6 +44,8 @@ _SECRET_NAMES = (
     r"|x-amz-signature|x-amz-credential|signature|temp_url_sig|temp_url_key|sig)"
 )
 _REDACTIONS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # The same in locations of S3 and Swift, whose passwords may hold slashes
+    (re.compile(r"(\b(?:s3|swift)(?:\+[a-z]+)?://[^\s/:@'\"]*):[^\s'\"]*@", re.I), r"\1:***@"),
     # scheme://user:password@host, with anything up to the last @ before a slash as the password
     (re.compile(r"([a-z][a-z0-9+.-]*://[^\s/:@'\"]*):[^\s/'\"]*@", re.I), r"\1:***@"),
     # Authorization: Basic … in a header dump, a dict or a tuple of bytes
@@ -138,8 +141,10 @@ class Sink:
             self._put(lines)
 
     def _put(self, lines: bytes) -> None:
-        try:
+        # Where a new file cannot be made, the one that was moved away still takes lines.
+        with contextlib.suppress(OSError):
             self._reopen_if_moved()
+        try:
             for piece in _pieces(lines):
                 while piece:
                     piece = piece[os.write(self._descriptor, piece) :]
@@ -207,8 +212,7 @@ class TextFormatter(logging.Formatter):
             f"{timestamp(record.created)} {record.process} {record.levelname} {record.name} "
             f"[{one_line(REQUEST_ID.get() or '-')}] {one_line(record.getMessage())}"
         )
-        trouble = _traceback(record)
-        return redact(line + ("\n    " + trouble.replace("\n", "\n    ") if trouble else ""))
+        return redact("\n    ".join([line, *map(one_line, _traceback(record).splitlines())]))
 
 
 class JsonFormatter(logging.Formatter):
@@ -251,9 +255,18 @@ def one_line(text: str) -> str:
 class Log:
     """The configured logging of this process."""
 
-    def __init__(self, sink: Sink, style: str) -> None:
+    def __init__(self, sink: Sink, handler: logging.Handler) -> None:
         self.sink = sink
+        self.style = TEXT
+        self._handler = handler
+
+    def look(self, style: str, level: str) -> None:
+        """How lines look, and which are written, from now on. Raises ValueError for an unknown level or style."""
+        if style not in (TEXT, JSON):
+            raise ValueError(f"Unknown log style {style!r}.")
         self.style = style
+        self._handler.setFormatter(TextFormatter() if style == TEXT else JsonFormatter())
+        logging.getLogger().setLevel(level)
 
     def start(self) -> None:
         """In a worker, after the fork: write from a thread of its own."""
@@ -268,24 +281,22 @@ def configure(
     `levels` by logger name. Replaces what was configured before. Raises OSError when the file cannot be opened,
     ValueError for an unknown level or style.
     """
-    if style not in (TEXT, JSON):
-        raise ValueError(f"Unknown log style {style!r}.")
     sink = Sink(file)
     handler = _Handler(sink)
-    handler.setFormatter(TextFormatter() if style == TEXT else JsonFormatter())
+    log = Log(sink, handler)
+    log.look(style, level)
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
         old.close()
     root.addHandler(handler)
-    root.setLevel(level)
     for name, its_level in {"uvicorn": "WARNING", "asyncio": "WARNING", **(levels or {})}.items():
         logging.getLogger(name).setLevel(its_level)
     logging.captureWarnings(True)
     # Libraries of OpenStack import eventlet where it is installed (os-brick brings it), and it complains of itself.
     warnings.filterwarnings("ignore", r"\s*Eventlet is deprecated")
     sys.excepthook = _log_uncaught
-    return Log(sink, style)
+    return log
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: object) -> None:

@@ -102,6 +102,11 @@ class Caller(Struct, frozen=True, kw_only=True):
     """What the rule `context_is_admin` said, once per request."""
     read_only: bool = False
     service_roles: tuple[str, ...] = ()
+    service_user_id: str | None = None
+    """Whose the service token is; None without one."""
+    service_project_id: str | None = None
+    service_user_domain_id: str | None = None
+    service_project_domain_id: str | None = None
     domain_id: str | None = None
     user_domain_id: str | None = None
     project_domain_id: str | None = None

@@ -35,6 +35,7 @@ def run(read_settings: Callable[[], Settings], on_ready: Callable[[Settings, int
         check(fresh)
         if (fresh.server.bind_host, fresh.server.bind_port) != (settings.server.bind_host, settings.server.bind_port):
             LOG.warning("the address stays as it is: bind_host and bind_port are read at the start only")
+        log.look(*_look(fresh))
         return _plan(fresh, log)
 
     return serve(listeners, _plan(settings, log), reload=reload, on_ready=lambda: on_ready(settings, port))
@@ -68,14 +69,15 @@ def _plan(settings: Settings, log: logs.Log) -> Plan:
     )
 
 
+def _look(settings: Settings) -> tuple[str, str]:
+    """Style and level of the log."""
+    return logs.JSON if settings.logging.use_json else logs.TEXT, "DEBUG" if settings.logging.debug else "INFO"
+
+
 def _configure_log(settings: Settings) -> logs.Log:
     file = settings.logging.log_file
+    style, level = _look(settings)
     try:
-        return logs.configure(
-            style=logs.JSON if settings.logging.use_json else logs.TEXT,
-            file=Path(file) if file else None,
-            level="DEBUG" if settings.logging.debug else "INFO",
-            levels={"alembic": "WARNING"},
-        )
+        return logs.configure(style, Path(file) if file else None, level, levels={"alembic": "WARNING"})
     except OSError as error:
         raise SettingsError(f"The log file {file} cannot be opened: {error.strerror or error}") from error

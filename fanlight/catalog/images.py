@@ -249,7 +249,8 @@ def soft_delete(connection: Connection, image_id: str, *, location_status: str =
         gone.setdefault(_CHILDREN[table], []).append(number)
         if _CHILDREN[table] is image_members:
             members.append((number, member))
-    drop_doubles(connection, members)
+    if len(members) > 1:
+        drop_doubles(connection, members)
     for child in gone:
         more = {"status": location_status} if child is image_locations else {}
         connection.execute(_LIVE_PARTS[child].values(**values, **more), {"image": image_id})

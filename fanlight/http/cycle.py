@@ -50,6 +50,8 @@ class Cycle(RequestResponseCycle):
         """Bytes of the body that have come (without chunk framing)."""
         self.sent = 0
         """Bytes of the answer's body that were handed to the socket."""
+        self.refused = 0
+        """The status that the connection itself has answered, in place of the application."""
         self.receiving = 0.0
         """Since when the application waits for a piece of the body; 0 when it does not."""
         self.pieces: list[bytes] | None = None

@@ -133,6 +133,7 @@ class Pipeline:
         finally:
             cycle = scope["extensions"]["fanlight.cycle"]
             exchange.received, exchange.sent = cycle.received, cycle.sent
+            exchange.status = cycle.refused or exchange.status
             self._edge.access_log.write(exchange, time.perf_counter() - started)
 
     async def _respond(self, exchange: Exchange, receive: Receive) -> None:
@@ -146,7 +147,7 @@ class Pipeline:
         place = negotiation.split(head.path, head.get("accept"), edge.versions)
         if place.kind != "api":
             exchange.show_id = False
-            await exchange.answer(place.answer(head, edge))
+            await exchange.answer(compression.compress(place.answer(head, edge), head))
             return
         match = self._router.match(head.method, place.path)
         exchange.doing = match.route.doing if match.route else None

@@ -177,6 +177,7 @@ class Connection(HttpToolsProtocol):
         self._break()
         if self.phase == BODY and not self.cycle.response_complete:
             # The fault lies in the body of a request at work or waiting: its application sees a disconnect.
+            self.cycle.refused = status
             self.cycle.lost()
             if self.cycle is not self.running or self.cycle.response_started:
                 self.transport.close()
@@ -184,6 +185,8 @@ class Connection(HttpToolsProtocol):
             self.cycle.response_started = self.cycle.response_complete = True
         elif not self.idle:
             return
+        else:
+            LOG.info("answered %d to %s: %s", status, self.client[0] if self.client else "-", message)
         text = message.encode()
         self.transport.write(
             STATUS_LINE[status]

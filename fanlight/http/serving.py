@@ -1,8 +1,9 @@
 """One worker process: its event loop, the accepting of connections, the sweep of time limits, and its end.
 
 Started by the supervisor (server.py) with a listening socket that it shares with its siblings. A control pipe tells
-it to end: DRAIN (stop accepting, finish what runs), RETIRE (the same, and leave idle clients the time to notice),
-CUT (now). When the pipe closes, the supervisor has died, and the worker drains.
+it to end: DRAIN (stop accepting, finish what runs within `graceful_seconds`), RETIRE (the same however long it takes,
+and leave idle clients the time to notice), CUT (now). When the pipe closes, the supervisor has died, and the worker
+drains.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import mmap
 import os
 import resource
@@ -229,9 +231,12 @@ class Worker:
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
-        end = loop.time() + self._graceful
+        end = math.inf
         while self._busy() and self._told != CUT and loop.time() < end:
-            grace = IDLE_GRACE if self._told == RETIRE else 0.0
+            grace = IDLE_GRACE
+            if self._told != RETIRE:
+                # A retired worker may be told later that the service ends.
+                grace, end = 0.0, min(end, loop.time() + self._graceful)
             for connection in self._connections():
                 connection.retire()
                 if loop.time() - connection.since >= grace:

@@ -76,6 +76,9 @@ def _load(config_files: Sequence[str], config_dirs: Sequence[str], overrides: Ma
         files=tuple(reader.files),
     )
     _require_closed(reader, settings)
+    for host in settings.identity.allowed_hosts:
+        if not re.fullmatch(r"[A-Za-z0-9._-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?|[0-9A-Fa-f:.]+", host.strip(), re.ASCII):
+            raise reader.wrong("fanlight", "allowed_hosts", "each must be the name or the address of a host, no URL")
     _tell_of_flavor(reader, flavor, mode)
     warnings = [*reader.warnings, *paste.warnings, *reader.older_names(), *unused_options(reader, stores)]
     return replace(settings, warnings=tuple(warnings))
@@ -173,6 +176,9 @@ def _policy(reader: Reader, homes: Sequence[Path]) -> PolicySettings:
         _tell_of_policy(reader, file)
     given = homes or reader.is_given("oslo_policy", "policy_dirs")
     dirs = tuple(str(_looked_up(folder, homes)) for folder in folders if folder and given)
+    for folder in dirs if reader.is_given("oslo_policy", "policy_dirs") else ():
+        if not Path(folder).is_dir():
+            reader.warn(f"[oslo_policy]policy_dirs: {folder} does not exist; nothing is read there.")
     return _filled(reader, PolicySettings, policy_file=str(file) if file else None, policy_dirs=dirs)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Iterable, Iterator
 
 from fanlight.settings import StoresSettings
@@ -24,6 +26,12 @@ def unused_options(reader: Reader, stores: StoresSettings) -> Iterator[str]:
             reason = look.reason(group, name)
             if reason:
                 yield f"{given.file}: [{group}]{name} has no effect: {reason}" + ("" if reason.endswith("?") else ".")
+    for variable in sorted(os.environ):
+        match = re.fullmatch(r"OS_([A-Z0-9_]+?)__([A-Z0-9_]+)", variable)
+        group = "DEFAULT" if match and match[1] == "DEFAULT" else match[1].lower() if match else ""
+        reason = look.reason(group, match[2].lower()) if match and group in OPTIONS else None
+        if reason:
+            yield f"{variable} has no effect: {reason}" + ("" if reason.endswith("?") else ".")
 
 
 class _Look:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import signal
+import socket
 from typing import Any
 
 import httpx
@@ -81,6 +83,25 @@ def test_one_line_for_each_request(server: StartServer, use_json: bool) -> None:
         assert 0 <= float(line["seconds"]) < 30
 
 
+def test_a_stalled_body_is_logged_as_it_was_answered(server: StartServer) -> None:
+    one = server(config={"fanlight": {"body_seconds": 1}})
+    with socket.create_connection(("127.0.0.1", one.port), 10) as connection:
+        head = "POST /v2/images HTTP/1.1\r\nHost: x\r\nX-Auth-Token: ann:p:member\r\nContent-Length: 50\r\n\r\n{"
+        connection.sendall(head.encode())
+        assert connection.makefile("rb").readline().split()[1] == b"408"
+    one.wait_for_log(r"ACCESS .* POST /v2/images 408 in=1 ")
+
+
+def test_a_reload_changes_how_lines_look(server: StartServer) -> None:
+    one = server()
+    one.configure({"paste_deploy": {"flavor": "fakeauth"}, "DEFAULT": {"use_json": True}})
+    since = one.log_size()
+    one.signal(signal.SIGHUP)
+    one.wait_for_log(r"^\{.*reloaded: ", since=since)
+    one.as_member("p").get("/v2/images", headers={"X-Openstack-Request-Id": "req-after"})
+    one.wait_for_log(r"^\{.*req-after", since=since)
+
+
 def break_catalogue(server: Server) -> None:
     server.rows("ALTER TABLE image_tags RENAME TO image_tags_gone")
 
@@ -141,6 +162,14 @@ def test_gzip_for_documents_that_ask(service: Server, project: str) -> None:
         headers, body = raw(member, "/v2/images", **{"Accept-Encoding": refused})
         assert "content-encoding" not in headers
         assert body == plain
+
+
+def test_gzip_for_the_list_of_versions(service: Server) -> None:
+    anybody = service.client()
+    plain = anybody.get("/versions", headers={"Accept-Encoding": "identity"}).content
+    headers, packed = raw(anybody, "/versions", **{"Accept-Encoding": "gzip"})
+    assert (headers["content-encoding"], headers["vary"]) == ("gzip", "Accept-Encoding")
+    assert gzip.decompress(packed) == plain
 
 
 def test_never_for_the_data_of_images(service: Server, project: str) -> None:

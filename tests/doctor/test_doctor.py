@@ -10,12 +10,15 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import bcrypt
 import pytest
 
 from tests.bed.databases import Database
 from tests.bed.keystone import Keystone
 from tests.cli.command import Done, Sections, as_root_of_its_own, fanlight
+from tests.stores.relay import Relay, certificate_in
 
 SECRET = "planted-s3cret"
 
@@ -245,6 +248,67 @@ def test_a_keystone_with_another_time(tmp_path: Path, keystone: Keystone, second
     require_bad(done, "keystone", "clock", "Synchronise")
 
 
+@pytest.mark.parametrize("trusted", ["cafile", "insecure", ""])
+def test_a_keystone_with_a_certificate_of_its_own(tmp_path: Path, keystone: Keystone, trusted: str) -> None:
+    """Whom the service would believe, doctor believes."""
+    certificate = certificate_in(tmp_path)
+    options: dict[str, object] = {"cafile": certificate} if trusted == "cafile" else {"insecure": trusted != ""}
+    with Relay(keystone.url, certificate) as relay:
+        url = relay.url + urlsplit(keystone.url).path
+        done = examined(tmp_path, with_keystone(keystone, auth_url=url, **options))
+    if trusted:
+        assert done.code == 0, done
+    else:
+        require_bad(done, "keystone", "CERTIFICATE_VERIFY_FAILED")
+
+
+def test_a_keystone_that_speaks_no_http(tmp_path: Path, keystone: Keystone) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        greeting = threading.Thread(target=_greet, args=(listener,))
+        greeting.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v3"
+        done = examined(tmp_path, with_keystone(keystone, auth_url=url))
+        greeting.join(10)
+    require_bad(done, "keystone", url, "auth_url")
+    assert findings(done)[f"memcached {keystone.memcached}"][0]
+
+
+def _greet(listener: socket.socket) -> None:
+    """Say something before anybody has asked, as a MariaDB does."""
+    connection, _ = listener.accept()
+    with connection:
+        connection.sendall(b"5.5.5-10.11\0 nobody\r\n\r\n")
+        connection.recv(4096)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:abc", "[::1]:11211"])
+def test_an_address_of_memcached_that_cannot_be(tmp_path: Path, keystone: Keystone, address: str) -> None:
+    done = examined(tmp_path, with_keystone(keystone, memcached_servers=address))
+    found = findings(done)
+    assert not found["identity"][0]
+    assert f"memcached_servers: {address} is none of" in found["identity"][1]
+    assert not found[f"memcached {address}"][0]
+    assert "keystone" in found
+    config = with_keystone(keystone, memcached_servers=address)
+    started = fanlight(tmp_path, "serve", "--data-dir", "d", config=config)
+    assert started.code == 1
+    assert started.err.splitlines()[-1].startswith("fanlight: [keystone_authtoken] memcached_servers")
+
+
+def test_a_memcached_that_has_another_kind_of_address(tmp_path: Path, keystone: Keystone) -> None:
+    address = f"inet6:[::1]:{unused_port()}"
+    done = examined(tmp_path, with_keystone(keystone, memcached_servers=address))
+    require_bad(done, f"memcached {address}", "refused")
+
+
+def test_an_option_that_the_middleware_does_not_know(tmp_path: Path, keystone: Keystone) -> None:
+    done = examined(tmp_path, with_keystone(keystone, usrname=SECRET))
+    [warning] = [line for line in done.out.splitlines() if line.startswith("WARN")]
+    assert "usrname: unknown to keystonemiddleware" in warning
+    assert SECRET not in done.out
+    assert done.code == 0
+
+
 def test_a_memcached_that_is_not_there(tmp_path: Path, keystone: Keystone) -> None:
     address = f"127.0.0.1:{unused_port()}"
     done = examined(tmp_path, with_keystone(keystone, memcached_servers=address))
@@ -328,6 +392,38 @@ def test_rules_that_nothing_asks_for(tmp_path: Path) -> None:
     assert "the rule get_imagess:" in warning
     assert findings(done)["policy"][0]
     assert done.code == 0
+
+
+def test_a_rule_that_is_not_there_and_a_user_without_a_section(tmp_path: Path) -> None:
+    """What the start would only log."""
+    (tmp_path / "policy.yaml").write_text('"get_image": "rule:nosuchrule"\n')
+    (tmp_path / "users").write_text(f"ann:{bcrypt.hashpw(b'x', bcrypt.gensalt(4)).decode()}\n")
+    (tmp_path / "mapping").write_text("")
+    config: Sections = {
+        "oslo_policy": {"policy_file": tmp_path / "policy.yaml"},
+        "paste_deploy": {"flavor": "http_basic"},
+        "fanlight": {"htpasswd_file": tmp_path / "users", "mapping_file": tmp_path / "mapping"},
+    }
+    done = examined(tmp_path, config)
+    warned = [line for line in done.out.splitlines() if line.startswith("WARN")]
+    assert len(warned) == 2, done
+    assert any("rule:nosuchrule" in line for line in warned)
+    assert any("mapping file are refused: ann" in line for line in warned)
+    assert done.code == 0
+
+
+@pytest.mark.parametrize("name", ["garbage", "oracle://u:planted-s3cret@h/d", "sqlite://"])
+def test_a_url_of_no_database(tmp_path: Path, name: str) -> None:
+    done = examined(tmp_path, {"database": {"connection": name}})
+    assert "must be sqlite:/// and a file, or begin with mysql://" in findings(done)["database"][1]
+    assert done.code == 1
+    assert SECRET not in done.out
+
+
+def test_a_policy_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_bytes(b"\xd7\xff")
+    done = examined(tmp_path, {"oslo_policy": {"policy_file": tmp_path / "policy.yaml"}})
+    assert f"{tmp_path}/policy.yaml is not UTF-8 text" in findings(done)["policy"][1]
 
 
 @pytest.mark.parametrize("flavor", ["trusted", "fakeauth"])

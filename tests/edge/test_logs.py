@@ -45,6 +45,8 @@ SECRETS = {
     '("password", "{}")': "a pair",
     "['admin_password' , '{}']": "a list",
     "token: {}": "a token",
+    "s3://AKIAX:{}/with/slash+@host:80/bucket/key": "a location of S3",
+    "swift+https://account:user:{}/x@auth/v1/container": "an old location of Swift",
     "htpasswd_password = {}": "an option that begins like a file",
     "https://u:{}@h/htpasswd": "a url of a file of users",
 }
@@ -107,6 +109,18 @@ def test_a_line_cannot_be_forged(tmp_path: Path) -> None:
     assert "\x1b" not in file.read_text()
 
 
+def test_a_traceback_forges_no_line(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    logs.configure(logs.TEXT, file)
+    try:
+        raise ValueError("x\r2026-01-01T00:00:00.000Z 1 ACCESS forged\x1b[2J")
+    except ValueError:
+        LOG.exception("failed")
+    lines = file.read_bytes().decode().split("\n")
+    assert all(line.startswith("    ") for line in lines[1:-1])
+    assert not {"\r", "\x1b"} & set("".join(lines))
+
+
 def warn_for(request_id: str) -> None:
     logs.REQUEST_ID.set(request_id)
     LOG.warning("careful")
@@ -146,6 +160,28 @@ def test_a_moved_file_is_opened_anew(tmp_path: Path) -> None:
     LOG.info("after")
     assert "before" in (tmp_path / "log.1").read_text()
     assert "after" in file.read_text()
+
+
+def test_where_no_new_file_can_be_made_the_moved_one_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    log = logs.configure(logs.TEXT, folder / "log")
+    folder.rename(tmp_path / "moved")
+    for number in range(3):
+        log.sink._looked = float("-inf")
+        LOG.info("line %d", number)
+    assert (tmp_path / "moved" / "log").read_text().count("line ") == 3
+
+
+def test_how_lines_look_can_change(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    log = logs.configure(logs.TEXT, file)
+    of_its_own = logging.getLogger("fanlight.tests.changing")
+    of_its_own.debug("not yet")
+    log.look(logs.JSON, "DEBUG")
+    of_its_own.debug("now")
+    [line] = file.read_text().splitlines()
+    assert (json.loads(line)["message"], log.style) == ("now", logs.JSON)
 
 
 def write_many(sink: logs.Sink, name: str) -> None:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from .raw import Server, Start, closed, read_answer
+from .raw import Server, Start, closed, eventually, read_answer
 
 HELLO = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -190,6 +190,7 @@ def test_a_long_head_is_431(strict: Server) -> None:
         answer = read_answer(connection)
         assert answer.status == 431
         assert answer.headers["connection"] == "close"
+    eventually(lambda: "answered 431 to 127.0.0.1: The request line" in strict.log.read_text())
 
 
 def test_a_head_without_end_is_431(strict: Server) -> None:

@@ -281,6 +281,23 @@ def test_an_idle_connection_of_a_retired_worker_still_gets_an_answer(start: Star
         assert (answer.body, answer.headers["connection"]) == (b"1", "close")
 
 
+def test_a_reload_ends_no_transfer_however_long_it_takes(start: Start) -> None:
+    """The time for that is for the end of the service, which an old worker may be told, too."""
+    server = start(graceful=0.5)
+    finished, cut = slow_upload(server, 3 * MIB), slow_upload(server, 3 * MIB)
+    time.sleep(0.2)
+    server.tell(signal.SIGHUP)
+    eventually(lambda: generation(server) == 2)
+    time.sleep(1.5)
+    finished.sendall(b"x" * (3 * MIB // 2))
+    assert read_answer(finished).body.startswith(str(3 * MIB).encode())
+    server.tell(signal.SIGTERM)
+    began = time.monotonic()
+    assert closed(cut)
+    assert server.wait() == 0
+    assert 0.3 < time.monotonic() - began < 4
+
+
 def test_a_refused_reload_changes_nothing(start: Start, tmp_path: Path) -> None:
     refusal = tmp_path / "refusal"
     server = start(refusal=str(refusal))

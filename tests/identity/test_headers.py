@@ -45,13 +45,20 @@ def test_trusted_reads_what_the_front_end_set(open_mode: Open, serve: Serve) -> 
         "X-Project-Domain-Id": "d2",
         "X-Service-Identity-Status": "Confirmed",
         "X-Service-Roles": "Service",
+        "X-Service-User-Id": "u2",
+        "X-Service-Project-Id": "p2",
+        "X-Service-User-Domain-Id": "d3",
+        "X-Service-Project-Domain-Id": "d4",
         "X-Auth-Token": "t",
+        "X-Service-Catalog": "[]",
     }
     caller = callers.get(serve(open_mode("trusted")), headers=CONFIRMED | more).json()
     assert (caller["user_id"], caller["project_id"], caller["roles"]) == ("u1", "p1", ["member", "reader"])
     assert (caller["user_domain_id"], caller["project_domain_id"]) == ("d1", "d2")
     assert caller["service_roles"] == ["service"]
-    assert caller["token"] == "t"
+    assert (caller["service_user_id"], caller["service_project_id"]) == ("u2", "p2")
+    assert (caller["service_user_domain_id"], caller["service_project_domain_id"]) == ("d3", "d4")
+    assert (caller["token"], caller["service_catalog"]) == ("t", "[]")
     assert caller["is_admin"] is False
 
 
@@ -78,8 +85,10 @@ def test_trusted_needs_the_confirmation(open_mode: Open, serve: Serve, status: s
 
 
 def test_trusted_takes_service_roles_only_when_the_service_is_confirmed(open_mode: Open, serve: Serve) -> None:
-    headers = CONFIRMED | {"X-Service-Identity-Status": "Invalid", "X-Service-Roles": "service"}
-    assert callers.get(serve(open_mode("trusted")), headers=headers).json()["service_roles"] == []
+    said = {"X-Service-Roles": "service", "X-Service-User-Id": "u2"}
+    headers = CONFIRMED | {"X-Service-Identity-Status": "Invalid", **said}
+    caller = callers.get(serve(open_mode("trusted")), headers=headers).json()
+    assert (caller["service_roles"], caller["service_user_id"]) == ([], None)
 
 
 def test_trusted_refuses_a_header_that_was_added_to_the_clients_own(open_mode: Open, serve: Serve) -> None:

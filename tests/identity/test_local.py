@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from urllib.parse import urlsplit
+
 import pytest
 
 from fanlight.errors import Forbidden
@@ -131,9 +134,11 @@ def test_our_own_pages_are_served(open_mode: Open, serve: Serve) -> None:
 
 
 def test_a_name_can_be_allowed(open_mode: Open, serve: Serve) -> None:
-    base = serve(open_mode("none", allowed_hosts=("Images.Lab", "console.lab")))
+    base = serve(open_mode("none", allowed_hosts=("Images.Lab", "console.lab", "other.lab:9292", "[2001:db8::1]")))
+    assert callers.get(base, headers={"Host": "other.lab:9292"}).status_code == 200
+    assert callers.get(base, headers={"Host": "[2001:db8::1]:9292"}).status_code == 200
     assert callers.get(base, headers={"Host": "images.lab:9292"}).status_code == 200
-    assert callers.get(base, headers={"Host": "other.lab:9292"}).status_code == 403
+    assert callers.get(base, headers={"Host": "another.lab:9292"}).status_code == 403
     console = {"Origin": "https://console.lab", "Sec-Fetch-Site": "cross-site", "Referer": "https://console.lab/"}
     assert callers.get(base, headers=console).status_code == 200
     assert callers.get(base, headers={**console, "Referer": "https://evil.example/"}).status_code == 403
@@ -172,10 +177,32 @@ def test_remote_callers_can_be_allowed_and_that_is_announced(open_mode: Open, se
     assert identity.identify(stranger).is_admin
     base = serve(identity)
     assert callers.get(base, headers={"Host": "images.example", "X-Forwarded-For": "192.0.2.7"}).status_code == 200
-    own = {"Host": "images.example", "Origin": "http://images.example"}
-    assert callers.get(base, headers=own).status_code == 200
+    for host in ("192.0.2.1:9292", "[2001:db8::1]", "localhost"):
+        assert callers.post(base, headers={"Host": host, "Origin": f"http://{host}"}).status_code == 200
+    by_hand = {"Host": "images.example", "Sec-Fetch-Site": "none"}
+    assert callers.get(base, headers=by_hand).status_code == 200
     for page in OTHER_PAGES:
         assert callers.get(base, headers=page).status_code == 403
+
+
+@pytest.mark.parametrize("page", [{"Origin": "http://evil.example"}, {"Referer": "http://evil.example/page"}])
+def test_remote_callers_are_no_pages_whose_name_leads_here(open_mode: Open, serve: Serve, page: dict[str, str]) -> None:
+    """DNS rebinding: page and service have one name, which the page's owner has chosen."""
+    base = serve(open_mode("none", allow_remote=True, allowed_hosts=("images.example", "console.example")))
+    assert callers.post(base, headers={"Host": "evil.example", **page}).status_code == 403
+    own = {"Host": "images.example", "Origin": "http://images.example", "Sec-Fetch-Site": "same-origin"}
+    assert callers.post(base, headers=own).status_code == 200
+    console = {"Host": "elsewhere.example", "Origin": "https://console.example", "Sec-Fetch-Site": "cross-site"}
+    assert callers.post(base, headers=console).status_code == 200
+
+
+def test_http_1_0_is_what_proxies_speak(open_mode: Open, serve: Serve) -> None:
+    """nginx, unless told otherwise, with its own idea of a Host and no sign of whom it speaks for."""
+    url = urlsplit(serve(open_mode("none")))
+    for version, status in ((b"1.0", b"403"), (b"1.1", b"200")):
+        with socket.create_connection((url.hostname or "", url.port or 0), 10) as connection:
+            connection.sendall(b"GET / HTTP/%s\r\nHost: localhost\r\nConnection: close\r\n\r\n" % version)
+            assert connection.makefile("rb").readline().split()[1] == status
 
 
 def test_anonymous_access_opens_no_door(open_mode: Open, serve: Serve) -> None:

@@ -255,6 +255,10 @@ WRONG = [
     ("[DEFAULT]\nbind_host = 0.0.0.0\n", "[DEFAULT]bind_host = 0.0.0.0 is wrong: without authentication"),
     ("[DEFAULT]\nbind_host =\n", "[DEFAULT]bind_host =  is wrong: without authentication"),
     ("[database]\nconnection = mysql://u:planted$x@h/g\n", "[database]connection = (not shown) is wrong: it refers"),
+    *(
+        (f"[fanlight]\nallowed_hosts = a.example, {text}\n", "allowed_hosts")
+        for text in ("http://a", "*.lab", "a/b", "a b", "[::1")
+    ),
     ("planted no assignment\n", "glance-api.conf, line 1: No ':' or '=' found"),
     ("[DEFAULT\n", "glance-api.conf, line 1: Invalid section"),
 ]

@@ -72,6 +72,21 @@ def test_what_has_no_effect_is_named(loaded: Load, text: str, line: str) -> None
     assert [warning for warning in found.warnings if line in warning], found.warnings
 
 
+def test_a_folder_of_policies_that_is_not_there(loaded: Load, tmp_path: Path) -> None:
+    text = f"[oslo_policy]\npolicy_dirs = {tmp_path}/none\n"
+    assert f"[oslo_policy]policy_dirs: {tmp_path}/none does not exist; nothing is read there." in loaded(text).warnings
+
+
+def test_variables_without_effect_are_named(loaded: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OS_DEFAULT__WORKERZ", "OS_DEFAULT__WORKERS", "OS_AUTH_URL", "OS_OTHER__THING", "OS_FANLIGHT__HEAD"):
+        monkeypatch.setenv(name, "3")
+    found = [line for line in loaded("").warnings if line.startswith("OS_")]
+    assert found == [
+        "OS_DEFAULT__WORKERZ has no effect: there is no such option; did you mean workers?",
+        "OS_FANLIGHT__HEAD has no effect: there is no such option.",
+    ]
+
+
 def test_the_file_is_named(loaded: Load) -> None:
     assert told(loaded("[DEFAULT]\nscrub_time = 5\n"), "scrub_time")[0].startswith(
         "glance-api.conf: [DEFAULT]scrub_time"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import dis
+import logging
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -184,7 +185,7 @@ class Running:
         options = {"data_dir": str(self._folder), "lease_seconds": 3600.0}
         settings = load(overrides=options)
         # Without a handler of Python's own logging, which would outlive the test.
-        log = logs.Log(logs.Sink(self._folder / "log"), logs.TEXT)
+        log = logs.Log(logs.Sink(self._folder / "log"), logging.NullHandler())
         pipeline = application.make_application(settings, log)
         self._counter.watch(pipeline._edge.service.catalog.engine)
         config = Config(pipeline, lifespan="on", ws="none", log_config=None, access_log=False, proxy_headers=False)

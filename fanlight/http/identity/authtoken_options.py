@@ -51,6 +51,21 @@ def as_config(options: Mapping[str, Any]) -> cfg.ConfigOpts:
     return conf
 
 
+def memcached_address(text: str) -> tuple[int, Any]:
+    """Family and address of the socket that an entry of memcached_servers stands for, as the middleware's client
+    understands it. Raises SettingsError.
+    """
+    import memcache
+
+    try:
+        [server] = memcache.Client([text]).servers
+    except ValueError:
+        raise SettingsError(
+            f"[{GROUP}] memcached_servers: {text} is none of host:port, inet6:[address]:port and unix:path."
+        ) from None
+    return server.family, server.address
+
+
 def _set(conf: cfg.ConfigOpts, opt: cfg.Opt, value: object) -> None:
     """Set and read back, in words that never show the value: it may be a password."""
     try:

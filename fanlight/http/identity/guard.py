@@ -12,7 +12,7 @@ import ipaddress
 from collections.abc import Iterable
 
 from fanlight.errors import Forbidden
-from fanlight.http.identity.head import RawHeaders
+from fanlight.http.identity.head import RawHeaders, RequestHead
 
 FORWARDED = frozenset(
     {
@@ -32,6 +32,7 @@ FORWARDED = frozenset(
 """What proxies add; every `X-Forwarded…` header counts too."""
 
 _WEB = frozenset({b"host", b"origin", b"referer", b"sec-fetch-site"})
+_NAMING = frozenset({b"host", b"origin"})
 _OWN_SITE = frozenset({b"same-origin", b"none"})
 """Values of Sec-Fetch-Site of requests by our own pages, or by the user's own hand."""
 
@@ -45,14 +46,17 @@ class Guard:
     """The checks, with the names by which the service may be addressed besides those of the loopback."""
 
     def __init__(self, allowed_hosts: Iterable[str] = ()) -> None:
-        self._names = frozenset(name.strip().lower().rstrip(".").encode() for name in allowed_hosts if name.strip())
+        self._names = frozenset(_host_of(name.encode()) for name in allowed_hosts if name.strip())
 
-    def require_local(self, client: tuple[str, int] | None, headers: RawHeaders) -> None:
+    def require_local(self, head: RequestHead) -> None:
         """Let only a program on this machine pass: loopback peer, no proxy, no web page. Raises Forbidden."""
-        if client is None or not _is_loopback(client[0]):
+        if head.client is None or not _is_loopback(head.client[0]):
             raise Forbidden(f"Without authentication only callers on the loopback address are served. {HINT}")
+        if head.version == "1.0":
+            # What nginx speaks to us unless told otherwise, with a Host of ours and no sign of whom it speaks for.
+            raise Forbidden(f"Without authentication HTTP/1.0 is not served: proxies speak it. {HINT}")
         web = []
-        for item in headers:
+        for item in head.headers:
             name = item[0]
             if name in _WEB:
                 web.append(item)
@@ -70,6 +74,18 @@ class Guard:
         if len(web) > 1:
             self._require_own_page(web)
 
+    def require_unbound_page(self, headers: RawHeaders) -> None:
+        """`require_own_page`, and that it came by an address or an allowed name: any other may be the page's own, made
+        to lead here (DNS rebinding). Raises Forbidden.
+        """
+        web = [item for item in headers if item[0] in _WEB]
+        if len(web) > 1:
+            self._require_own_page(web)
+            by_hand = all(name == b"host" or value.strip().lower() == b"none" for name, value in web)
+            names = [_host_of(_authority(value.rpartition(b"://")[2])) for name, value in web if name in _NAMING]
+            if not by_hand and not any(self._is_own_name(name) for name in names):
+                raise Forbidden(f"Requests of web pages are served under addresses and allowed names only. {HINT}")
+
     def _require_local_host(self, web: RawHeaders) -> None:
         hosts = [value for name, value in web if name == b"host"]
         if len(hosts) != 1 or not self._is_local_name(_host_of(hosts[0])):
@@ -79,6 +95,16 @@ class Guard:
         if name in (b"127.0.0.1", b"localhost", b"::1") or name.endswith(b".localhost") or name in self._names:
             return True
         return _is_loopback(name.decode("latin-1"))
+
+    def _is_own_name(self, name: bytes) -> bool:
+        """Whether no name server of a stranger's has led here: a local name, an allowed one, or an IP address."""
+        if self._is_local_name(name):
+            return True
+        try:
+            ipaddress.ip_address(name.decode("latin-1"))
+        except ValueError:
+            return False
+        return True
 
     def _require_own_page(self, web: RawHeaders) -> None:
         """Same origin as the Host, or a host that is allowed by name; Sec-Fetch-Site where a page is silent."""

@@ -24,6 +24,8 @@ class RequestHead(Struct, frozen=True):
     client: tuple[str, int] | None
     scheme: str
     public_url: str | None = None
+    version: str = "1.1"
+    """Of HTTP."""
 
     @classmethod
     def from_scope(cls, scope: Mapping[str, Any]) -> RequestHead:
@@ -35,6 +37,7 @@ class RequestHead(Struct, frozen=True):
             scope["headers"],
             scope.get("client"),
             scope.get("scheme", "http"),
+            version=scope.get("http_version", "1.1"),
         )
 
     def get(self, name: str) -> str | None:

@@ -21,7 +21,7 @@ from oslo_cache import exception as cache_errors
 
 from fanlight.errors import Busy, SettingsError
 from fanlight.http.identity.admission import Admission
-from fanlight.http.identity.authtoken_options import GROUP, as_config
+from fanlight.http.identity.authtoken_options import GROUP, as_config, memcached_address
 from fanlight.http.identity.head import RequestHead
 from fanlight.http.identity.parts import AdminRule, Challenged, named, role_names
 from fanlight.model import Caller
@@ -85,6 +85,8 @@ class Keystone:
     def __init__(self, options: Mapping[str, Any], policy: AdminRule) -> None:
         self._policy = policy
         conf = as_config(options)
+        for server in conf[GROUP].memcached_servers or ():
+            memcached_address(server)
         try:
             self._middleware = AuthToken({"oslo_config_config": conf}, conf[GROUP].token_cache_time)
         except UNUSABLE as error:
@@ -143,12 +145,20 @@ def _environ(head: RequestHead) -> dict[str, Any]:
 def _caller(environ: Mapping[str, Any]) -> Caller:
     """The identity headers that the middleware set."""
     get = environ.get
-    service_confirmed = get("HTTP_X_SERVICE_IDENTITY_STATUS") == "Confirmed"
+    confirmed = get("HTTP_X_SERVICE_IDENTITY_STATUS") == "Confirmed"
+
+    def of_service(name: str) -> str | None:
+        return named(get(f"HTTP_X_SERVICE_{name}")) if confirmed else None
+
     return Caller(
         user_id=named(get("HTTP_X_USER_ID")),
         project_id=named(get("HTTP_X_PROJECT_ID")),
         roles=role_names(get("HTTP_X_ROLES") or ""),
-        service_roles=role_names(get("HTTP_X_SERVICE_ROLES") or "") if service_confirmed else (),
+        service_roles=role_names(of_service("ROLES") or ""),
+        service_user_id=of_service("USER_ID"),
+        service_project_id=of_service("PROJECT_ID"),
+        service_user_domain_id=of_service("USER_DOMAIN_ID"),
+        service_project_domain_id=of_service("PROJECT_DOMAIN_ID"),
         domain_id=named(get("HTTP_X_DOMAIN_ID")),
         user_domain_id=named(get("HTTP_X_USER_DOMAIN_ID")),
         project_domain_id=named(get("HTTP_X_PROJECT_DOMAIN_ID")),

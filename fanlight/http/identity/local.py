@@ -40,8 +40,8 @@ class Local:
         """Raises Forbidden for anything that is, or may speak for, a stranger."""
         if self._remote:
             # Strangers are welcome, but a foreign web page still may not use its reader's place in the network.
-            self._guard.require_own_page(head.headers)
+            self._guard.require_unbound_page(head.headers)
         else:
-            self._guard.require_local(head.client, head.headers)
+            self._guard.require_local(head)
         # Asked each time, because the rule may change with the policy file.
         return self._admin if self._policy.is_admin(self._member) else self._member

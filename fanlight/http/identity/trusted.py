@@ -32,11 +32,16 @@ HEADERS = frozenset(
         b"x-roles",
         b"x-role",
         b"x-service-roles",
+        b"x-service-user-id",
+        b"x-service-project-id",
+        b"x-service-user-domain-id",
+        b"x-service-project-domain-id",
         b"x-domain-id",
         b"x-user-domain-id",
         b"x-project-domain-id",
         b"openstack-system-scope",
         b"x-auth-token",
+        b"x-service-catalog",
     }
 )
 
@@ -55,12 +60,20 @@ class Trusted:
         if found.get(b"x-identity-status") != "Confirmed":
             raise NotAuthenticated
         get = found.get
-        service_confirmed = get(b"x-service-identity-status", "Confirmed") == "Confirmed"
+        confirmed = get(b"x-service-identity-status", "Confirmed") == "Confirmed"
+
+        def of_service(name: bytes) -> str | None:
+            return named(get(b"x-service-" + name)) if confirmed else None
+
         caller = Caller(
             user_id=named(get(b"x-user-id") or get(b"x-user")),
             project_id=named(get(b"x-project-id") or get(b"x-tenant-id") or get(b"x-tenant")),
             roles=role_names(get(b"x-roles") or get(b"x-role") or ""),
-            service_roles=role_names(get(b"x-service-roles") or "") if service_confirmed else (),
+            service_roles=role_names(of_service(b"roles") or ""),
+            service_user_id=of_service(b"user-id"),
+            service_project_id=of_service(b"project-id"),
+            service_user_domain_id=of_service(b"user-domain-id"),
+            service_project_domain_id=of_service(b"project-domain-id"),
             domain_id=named(get(b"x-domain-id")),
             user_domain_id=named(get(b"x-user-domain-id")),
             project_domain_id=named(get(b"x-project-domain-id")),
