@@ -5,8 +5,8 @@ Stands between the handlers of http/v2/data.py and the operations. A handler use
     source = body.upload(scope, budget, size)           # size: bytes announced by another header, or None
     await pools.transfer(data.upload, service, caller, image_id, source, source.size)
 
-    download = await pools.transfer(data.open_download, ...)
-    await body.download(scope, pools, 200, headers, download.reader, download.length)
+    download = await sending.begin(data.open_download, ...)
+    await body.download(scope, sending, 200, headers, download.reader, download.length)
 
 An upload holds its transfer thread to the end: the thread itself receives from the socket, straight into a block of
 the budget, so the event loop has nothing to do with it and a stalled client costs one sleeping thread and no
@@ -27,7 +27,7 @@ from typing import Any, Protocol, TypeVar
 
 from fanlight.errors import SizeMismatch
 from fanlight.http.cycle import Cycle
-from fanlight.http.pools import Pools as Pools
+from fanlight.http.pools import Sending
 from fanlight.http.wire import Input, Output
 
 T = TypeVar("T")
@@ -281,7 +281,7 @@ class Readable(Protocol):
 
 
 async def download(
-    scope: Any, pools: Pools, status: int, headers: list[tuple[bytes, bytes]], reader: Readable, length: int
+    scope: Any, sending: Sending, status: int, headers: list[tuple[bytes, bytes]], reader: Readable, length: int
 ) -> None:
     """Answer with `length` bytes from `reader`, which is closed at every end. `headers` must hold Content-Length.
 
@@ -294,7 +294,7 @@ async def download(
         output = await cycle.output(status, headers, length)
         file: tuple[int, int] | None = getattr(reader, "file", None)
         pump = partial(output.pump_blocks, iter(reader)) if file is None else partial(output.pump_file, *file)
-        while (state := await _slice(pools, pump)) is not Output.DONE:
+        while (state := await _slice(sending, pump)) is not Output.DONE:
             if state is Output.BLOCKED:
                 await cycle.writable()
         await cycle.finish()
@@ -305,12 +305,12 @@ async def download(
         if output is not None:
             cycle.sent = output.sent
             output.close()
-        await _slice(pools, reader.close)
+        await _slice(sending, reader.close)
 
 
-async def _slice(pools: Pools, function: Callable[[], T]) -> T:
-    """Run in a sending thread; when cancelled, still wait until the thread has let go of the socket and reader."""
-    job = asyncio.ensure_future(pools.sending(function))
+async def _slice(sending: Sending, function: Callable[[], T]) -> T:
+    """Run in one of the store's threads; when cancelled, still wait until the thread has let go of the socket and reader."""
+    job = asyncio.ensure_future(sending(function))
     try:
         return await asyncio.shield(job)
     except asyncio.CancelledError:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fanlight.http.access import AccessLog
-from fanlight.http.body import Budget, Pools
+from fanlight.http.body import Budget
+from fanlight.http.pools import Pools
 from fanlight.http.call import Headers
 from fanlight.http.cors import Cors
 from fanlight.http.identity import Identity

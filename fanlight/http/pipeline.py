@@ -6,7 +6,8 @@
     versions         before identity: clients look for versions before they log in
     route            found early (a dictionary walk), but its refusal is told only after
     identity         so that a stranger learns nothing about paths: 401 comes before 404 and 405
-    body             the small JSON bodies are read before the one hop into a worker thread ...
+    body             the small JSON bodies are read before the one hop into a worker thread (a larger one only when its
+                     sender is known: strangers take no memory) ...
     handler          ... in which identity, operation and document run as plain synchronous code
     faults           any exception above becomes an answer here, once
     access log       last: one line a request, with what was really sent
@@ -49,6 +50,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 LOG = logging.getLogger(__name__)
 NOBODY = Caller()
+SMALL = 16 * 1024
+"""Bytes of a body that are read before anything is known of its sender."""
 LONGEST_ID = 255
 """Characters of the id of a project or a user: the columns have room for so many."""
 
@@ -154,6 +157,8 @@ class Pipeline:
         if exchange.doing in STREAMING:
             await self._stream(exchange, match)
             return
+        if is_large(match.route, head):
+            await edge.pools.metadata(self._identify, exchange, match, b"")
         body = await read_body(match.route, receive, edge.max_json_body)
         run = edge.pools.storing if exchange.doing in edge.storing else edge.pools.metadata
         await exchange.answer(await run(self._handle, exchange, match, body))
@@ -224,6 +229,14 @@ def name_request(given: str | None, longest: int) -> str:
     if not given or not given.isascii() or not given.isprintable() or " " in given:
         return f"req-{uuid.uuid4()}"
     return given if given.startswith("req-") else f"req-{given}"
+
+
+def is_large(route: Route | None, head: RequestHead) -> bool:
+    """Whether the body of a route that takes JSON may be more than is read of anybody."""
+    if route is None or route.body != JSON:
+        return False
+    length = head.get("content-length")
+    return not length.isdigit() or int(length) > SMALL if length else head.get("transfer-encoding") is not None
 
 
 def has_body(head: RequestHead) -> bool:

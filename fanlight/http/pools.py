@@ -1,12 +1,15 @@
 """Worker threads below the event loop: where every synchronous operation of a request runs.
 
-Stands between the pipeline and the operations. Four pools per process, so that one kind of work never starves another:
+Stands between the pipeline and the operations. Pools for each kind of work, so that none starves another, and for the
+downloads from each store, so that one that does not answer keeps nobody waiting for the others:
 
     pools = Pools(metadata_threads=8, transfer_threads=512, sending_threads=32, store_threads=32)
     answer = await pools.metadata(function, *args)   # catalogue work; queues, never refuses
     answer = await pools.storing(function, *args)    # the same, and a store is asked, which may take minutes
     result = await pools.transfer(function, *args)   # an upload holds its thread to the end; Busy when all are taken
-    state = await pools.sending(function, *args)     # one slice of a download; queues, never refuses
+    sending = pools.sending("store")
+    opened = await sending.begin(function, *args)    # a download is opened; Busy when nothing moves at that store
+    state = await sending(function, *args)           # one slice of it; queues, never refuses
     pools.close(seconds)                             # waits for what still runs
 
 A job runs in the context of the task that hands it in, so what it logs carries the id of its request (logs.py).
@@ -30,6 +33,10 @@ from fanlight.errors import Busy
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+STALLED_SECONDS = 30.0
+"""A store from which nothing has come for so long, in any of its threads, gets no further downloads: as long as the
+drivers wait for an answer.
+"""
 _Job = tuple["asyncio.Future[Any]", Context, Callable[..., Any], tuple[Any, ...]]
 
 
@@ -37,8 +44,8 @@ class Pools:
     """The thread pools of one worker process. Made before or inside the loop, used only from that one loop.
 
     `metadata_threads`: at once in catalogue operations. `transfer_threads`: uploads at once, each holding a thread
-    (a waiting one costs some 20 KiB of real memory). `sending_threads`: download slices at once. `store_threads`:
-    operations at once that ask a store for something and move no body.
+    (a waiting one costs some 20 KiB of real memory). `sending_threads`: download slices at once from one store.
+    `store_threads`: operations at once that ask a store for something and move no body.
     """
 
     def __init__(
@@ -51,7 +58,8 @@ class Pools:
         self._metadata = _Pool("metadata", metadata_threads)
         self._storing = _Pool("storing", store_threads)
         self._transfer = _Pool("transfer", transfer_threads)
-        self._sending = _Pool("sending", sending_threads)
+        self._sending_threads = sending_threads
+        self._sending: dict[str, Sending] = {}
 
     async def metadata(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run `function(*args)` in a metadata thread; returns or raises what it does."""
@@ -67,9 +75,12 @@ class Pools:
             raise Busy("All transfer threads are in use.", retry_after=5)
         return await self._transfer.submit(function, args)  # type: ignore[no-any-return]  # a future of T by construction
 
-    async def sending(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        """Run a bounded slice of a download in a sending thread, after those that wait already."""
-        return await self._sending.submit(function, args)  # type: ignore[no-any-return]  # a future of T by construction
+    def sending(self, store: str) -> Sending:
+        """The threads for downloads from one store."""
+        found = self._sending.get(store)
+        if found is None:
+            found = self._sending[store] = Sending(store, self._sending_threads)
+        return found
 
     @property
     def transfers(self) -> int:
@@ -79,10 +90,27 @@ class Pools:
     def close(self, seconds: float = 5.0) -> bool:
         """Let running functions end for at most `seconds` and end idle threads. Whether all have ended."""
         end = time.monotonic() + seconds
-        pools = (self._metadata, self._storing, self._transfer, self._sending)
+        pools = (self._metadata, self._storing, self._transfer, *(one.pool for one in self._sending.values()))
         for pool in pools:
             pool.stop()
         return all(tuple(pool.join(end) for pool in pools))
+
+
+class Sending:
+    """Threads in which downloads from one store are opened and sent."""
+
+    def __init__(self, store: str, threads: int) -> None:
+        self.pool = _Pool(f"sending-{store}", threads)
+
+    async def __call__(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Run a bounded slice of a download, after those that wait already."""
+        return await self.pool.submit(function, args)  # type: ignore[no-any-return]  # a future of T by construction
+
+    async def begin(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Run what opens a download. Raises Busy when all threads have been waiting for the store for too long."""
+        if self.pool.load >= self.pool.size and time.monotonic() - self.pool.moved > STALLED_SECONDS:
+            raise Busy("The store of this image does not answer.", retry_after=10)
+        return await self(function, *args)
 
 
 class _Pool:
@@ -91,6 +119,8 @@ class _Pool:
     def __init__(self, name: str, size: int) -> None:
         self.size = size
         self.load = 0
+        self.moved = 0.0
+        """When a thread was free or became so for the last time."""
         self._name = name
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -103,6 +133,8 @@ class _Pool:
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
+        if self.load < self.size:
+            self.moved = time.monotonic()
         self.load += 1
         if self.load > len(self._threads) < self.size:
             self._grow()
@@ -141,6 +173,7 @@ class _Pool:
     def _settle(self) -> None:
         # Cleared before the queue is emptied: an answer that comes in between wakes the loop again.
         self._waking = False
+        self.moved = time.monotonic()
         while self._done:
             future, result, error = self._done.popleft()
             self.load -= 1

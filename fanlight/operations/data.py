@@ -77,11 +77,13 @@ def upload(
                 image_id,
                 source,
                 size,
-                algorithm=service.settings.api.hashing_algorithm,
+                algorithm=image.os_hash_algo or service.settings.api.hashing_algorithm,
                 cap=upload.cap,
                 observers=(inspector,),
                 context=caller,
             )
+            if image.checksum or image.os_hash_value:
+                _require_hashes(image, stored)
             activate(service, image, lease, stored, inspector.finish(stored.size))
         except BaseException as error:
             undo(service, caller, lease, stored, error)
@@ -123,6 +125,14 @@ def begin(service: Service, caller: Caller, image_id: str, size: int | None, sto
             raise Gone
         leases.open(connection, lease)
     return Upload(image, lease, cap)
+
+
+def _require_hashes(image: Image, stored: Stored) -> None:
+    """What the record says of its data already must be true (V2 7.1; rows of a Glance may say it). Raises Invalid."""
+    for name in ("checksum", "os_hash_value"):
+        known = getattr(image, name)
+        if known is not None and known.lower() != getattr(stored, name):
+            raise Invalid(f"The data does not have the {name} that the image has.")
 
 
 class MissingFormats(Invalid):
@@ -238,28 +248,30 @@ def _was_deleted(service: Service, image_id: str) -> bool:
     return False
 
 
-class Download(Struct, frozen=True):
-    """An open download: `length` bytes from `offset` of `image`, read from `reader` (which must be closed)."""
+class Found(Struct, frozen=True):
+    """Data that may be downloaded: `length` bytes (None: to the end) from `offset`; locations in the order to try."""
 
     image: Image
-    reader: Reading
+    locations: list[Location]
+    store: str
+    """The store of the first one; empty where none is known."""
     offset: int
-    length: int
+    length: int | None
 
 
-def open_download(
+def find_download(
     service: Service,
     caller: Caller,
     image_id: str,
     choose: Callable[[int | None], tuple[int, int | None]],
     preferred: Callable[[], tuple[str, ...]],
-) -> Download | None:
-    """Open the data of an image; None when it has none. `choose(size)` tells offset and length wanted, `preferred()`
-    the stores to begin with; what they raise is raised once the image may be read.
+) -> Found | None:
+    """Where the data of an image is; None when it has none. No store is asked.
 
-    Locations are tried in order: preferred stores first, then by weight. One that fails on the way is followed by the
-    next (reading.py).
-    Raises ImageNotFound, PolicyDenied, Forbidden (deactivated), StoreError.
+    `choose(size)` tells offset and length wanted, `preferred()` the stores to begin with; what they raise is raised
+    once the image may be read.
+
+    Raises ImageNotFound, PolicyDenied, Forbidden (deactivated).
     """
     with service.catalog.read() as connection:
         image = images.fetch(connection, image_id, viewer(caller))
@@ -272,8 +284,28 @@ def open_download(
     if prefer:
         require(service, caller, "download_from_store", image)
     offset, length = choose(image.size)
+    locations = service.stores.order(image.locations, prefer)
+    store = service.stores.placed(locations[0]).metadata.get("store", "")
+    return Found(image, locations, store, offset, length)
+
+
+class Download(Struct, frozen=True):
+    """An open download: `length` bytes from `offset` of `image`, read from `reader` (which must be closed)."""
+
+    image: Image
+    reader: Reading
+    offset: int
+    length: int
+
+
+def open_download(service: Service, caller: Caller, found: Found) -> Download | None:
+    """Open the data; None when nothing is there.
+
+    Locations are tried in order: preferred stores first, then by weight. One that fails on the way is followed by the
+    next (reading.py). Raises StoreError.
+    """
     try:
-        reader = Reading(service.stores, image, service.stores.order(image.locations, prefer), offset, length, caller)
+        reader = Reading(service.stores, found.image, found.locations, found.offset, found.length, caller)
     except ObjectNotFound:
         return None
-    return Download(image, reader, offset, reader.size)
+    return Download(found.image, reader, found.offset, reader.size)

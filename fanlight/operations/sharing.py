@@ -12,19 +12,21 @@ from fanlight.errors import Forbidden, ImageNotFound, Invalid, LimitExceeded, Me
 from fanlight.model import MEMBER_STATUSES, Caller, Image, Member
 from fanlight.operations import acls
 from fanlight.operations.access import require, require_owner, require_writer, viewer
+from fanlight.operations.policy import ImageTarget
 from fanlight.operations.service import Service
 
 
 @retried
 def list_members(service: Service, caller: Caller, image_id: str) -> list[Member]:
-    """Members that `caller` may see: all for owner and administrator, itself for a member."""
+    """Members that `caller` may see: all for owner and administrator, itself for a member; by `get_member`, too."""
     with service.catalog.read() as connection:
         image = images.fetch(connection, image_id, viewer(caller))
         require(service, caller, "get_image", image)
         require(service, caller, "get_members", image)
         _require_shared(image)
         found = members.list_members(connection, image_id)
-    return [member for member in found if _sees(caller, image, member.member_id)]
+    may = service.policy.allows("get_member", caller, ImageTarget(image, caller))
+    return [member for member in found if may and _sees(caller, image, member.member_id)]
 
 
 @retried

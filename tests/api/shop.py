@@ -1,7 +1,7 @@
 """A store of the tests' own, installed as a vendor's package would be: a folder whose objects clients may name.
 
 An object `NAME` can be read, and removed unless a file beside it says otherwise: `NAME.used` (in use), `NAME.away` (the
-store cannot be reached), `NAME.slow` (whoever removes it waits while the file is there).
+store cannot be reached), `NAME.slow` (whoever opens or removes it waits while the file is there).
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ class Shop(Store):
         return path
 
     def open(self, url, offset=0, length=None, context=None):
-        data = self._path(url).read_bytes()[offset:]
+        path = self._path(url)
+        while path.with_suffix(".slow").exists():
+            time.sleep(0.02)
+        data = path.read_bytes()[offset:]
         data = data if length is None else data[:length]
         return Opened(len(data), iter([data]), lambda: None)
 

@@ -151,6 +151,22 @@ def test_a_slow_store_keeps_nobody_else_waiting(opened: OpenPlaces) -> None:
         assert [one.result().status_code for one in waiting] == [204] * len(ids)
 
 
+def test_downloads_from_a_slow_store_keep_nobody_else_waiting(opened: OpenPlaces, web: str) -> None:
+    """More of them than a store has threads."""
+    places = opened()
+    image_id, elsewhere = places.placed(places.put("slow")), places.placed(f"{web}/5")
+    slow = places.tell("slow", "slow")
+    clients = [places.service.as_member("p") for _ in range(40)]
+    with ThreadPoolExecutor(len(clients)) as pool:
+        waiting = [pool.submit(one.get, f"/v2/images/{image_id}/file") for one in clients]
+        time.sleep(0.5)
+        assert len(places.member.get(f"/v2/images/{elsewhere}/file", timeout=5).content) == 5
+        assert len(places.member.get("/v2/images", timeout=5).json()["images"]) == 2
+        assert not any(one.done() for one in waiting)
+        slow.unlink()
+        assert {one.result().content for one in waiting} == {b"shop!"}
+
+
 # -- several at once, and what the catalogue keeps -------------------------------------------------------------------
 
 

@@ -99,3 +99,42 @@ def test_a_store_whose_folder_is_gone_is_not_writable(server: StartServer, inste
     images.unlink(missing_ok=True)
     images.mkdir()
     eventually(lambda: member.upload(image_id, b"x").status_code == 204)
+
+
+def test_a_queued_image_that_has_a_location_takes_no_data(server: StartServer) -> None:
+    """Glance leaves such images, and with two places nobody would know which of them is the image."""
+    one = server()
+    member = one.as_member("p")
+    image = member.create()
+    moment = "2020-01-01 00:00:00.000000"
+    one.rows(
+        "INSERT INTO image_locations (image_id, value, meta_data, status, created_at, updated_at, deleted) "
+        f"VALUES (:id, 'http://127.0.0.1:1/other', '{{}}', 'active', '{moment}', '{moment}', 0)",
+        id=image["id"],
+    )
+    answer = member.upload(image["id"], b"data")
+    assert (answer.status_code, "location" in answer.text) == (409, True)
+    assert member.show(image["id"])["status"] == "queued"
+    assert one.files() == {}
+    assert member.delete(f"/v2/images/{image['id']}").status_code == 204
+
+
+def test_data_must_have_the_hashes_that_the_image_has(server: StartServer) -> None:
+    """Rows of a Glance may say them before; the hash is the image's, too."""
+    one = server()
+    member = one.as_member("p")
+    data = b"data"
+    known = {"algo": "sha256", "value": hashlib.sha256(data).hexdigest(), "sum": hashlib.md5(data).hexdigest()}
+    for wrong, status in (("sum", 400), ("value", 400), (None, 204)):
+        image = member.create()
+        values = {**known, **({wrong: "0" * len(known[wrong])} if wrong else {})}
+        one.rows(
+            "UPDATE images SET checksum = :sum, os_hash_algo = :algo, os_hash_value = :value WHERE id = :id",
+            id=image["id"],
+            **values,
+        )
+        assert member.upload(image["id"], data).status_code == status
+        shown = member.show(image["id"])
+        assert shown["status"] == ("queued" if wrong else "active")
+        assert (shown["os_hash_algo"], shown["checksum"]) == ("sha256", values["sum"])
+        assert (image["id"] in one.files()) == (wrong is None)

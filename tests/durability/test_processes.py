@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.bed.callers import Client
+from tests.bed.databases import Database
 from tests.bed.servers import Server
 from tests.conftest import StartServer
 from tests.durability.wire import PROJECT, SlowUpload, assert_has, assert_waits_for_data
@@ -118,10 +119,10 @@ def test_sigterm_waits_no_longer_than_it_may(server: StartServer) -> None:
 
 
 @pytest.fixture
-def pair(server: StartServer) -> tuple[Server, Server]:
-    """Two services, each with two workers, on one database and one folder."""
-    first = server(workers=2)
-    return first, server(workers=2, data_dir=first.data_dir)
+def pair(server: StartServer, database: Database) -> tuple[Server, Server]:
+    """Two services, each with two workers, on one database (of each engine in turn) and one folder."""
+    first = server(workers=2, database=database.url)
+    return first, server(workers=2, data_dir=first.data_dir, database=database.url)
 
 
 def test_what_one_writes_the_other_reads_at_once(pair: tuple[Server, Server]) -> None:
@@ -180,14 +181,26 @@ def test_a_delete_here_ends_an_upload_there(pair: tuple[Server, Server]) -> None
     assert first.files() == {}
 
 
-def test_a_start_beside_a_running_upload_does_not_touch_it(server: StartServer) -> None:
+def test_one_cleans_up_after_the_other(pair: tuple[Server, Server]) -> None:
+    first, second = pair
+    image = first.as_member(PROJECT).create()
+    with SlowUpload(first, image["id"], None) as upload:
+        upload.send(b"a" * MIB)
+        eventually(lambda: second.as_member(PROJECT).show(image["id"])["status"] == "saving")
+        first.kill()
+    eventually(lambda: second.as_member(PROJECT).show(image["id"])["status"] == "queued", 40)
+    assert_waits_for_data(second, second.as_member(PROJECT), image["id"])
+    assert second.as_member(PROJECT).upload(image["id"], b"data").status_code == 204
+
+
+def test_a_start_beside_a_running_upload_does_not_touch_it(server: StartServer, database: Database) -> None:
     """The recovery of a second process knows that the first still lives."""
-    first = server()
+    first = server(database=database.url)
     image = first.as_member(PROJECT).create()
     with SlowUpload(first, image["id"], None) as upload:
         upload.send(b"a" * MIB)
         eventually(lambda: first.as_member(PROJECT).show(image["id"])["status"] == "saving")
-        second = server(data_dir=first.data_dir)
+        second = server(data_dir=first.data_dir, database=database.url)
         assert second.as_member(PROJECT).show(image["id"])["status"] == "saving"
         upload.send(b"b" * MIB)
         assert upload.end() == 204

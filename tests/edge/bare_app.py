@@ -180,7 +180,7 @@ class BareApp:
 
     async def download(self, scope: Any, reader: FileReader) -> None:
         headers = [(b"content-type", b"application/octet-stream"), (b"content-length", b"%d" % reader.size)]
-        await body.download(scope, self.pools, 200, headers, reader, reader.size)
+        await body.download(scope, self.pools.sending("files"), 200, headers, reader, reader.size)
         self.outcomes.append("downloaded")
 
 

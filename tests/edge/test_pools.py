@@ -32,7 +32,7 @@ def fail(error: BaseException) -> None:
 def test_results_and_errors_come_back() -> None:
     async def work() -> None:
         pools = Pools()
-        for pool in (pools.metadata, pools.transfer, pools.sending):
+        for pool in (pools.metadata, pools.transfer, pools.sending("a")):
             assert await pool(divmod, 7, 2) == (3, 1)
             with pytest.raises(KeyError):
                 await pool(fail, KeyError("x"))
@@ -49,7 +49,7 @@ def test_a_job_knows_whose_it_is() -> None:
 
     async def request(pools: Pools, name: str) -> None:
         REQUEST_ID.set(name)
-        for pool in (pools.metadata, pools.transfer, pools.sending):
+        for pool in (pools.metadata, pools.transfer, pools.sending("a")):
             assert await pool(REQUEST_ID.get) == name
 
     async def work() -> None:
@@ -231,3 +231,25 @@ def test_many_threads_take_and_give_back() -> None:
         thread.join()
     assert failures == []
     assert budget.used == 0
+
+
+def test_a_store_that_does_not_answer_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        pools = Pools(sending_threads=2)
+        go = threading.Event()
+        slow, quick = pools.sending("slow"), pools.sending("quick")
+        waiting = [asyncio.ensure_future(slow.begin(go.wait, 30)) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        assert await quick.begin(divmod, 7, 2) == (3, 1)
+        # After a while nobody else begins there; who did goes on.
+        monkeypatch.setattr("fanlight.http.pools.STALLED_SECONDS", 0.04)
+        with pytest.raises(Busy):
+            await slow.begin(divmod, 7, 2)
+        assert await quick.begin(divmod, 7, 2) == (3, 1)
+        go.set()
+        assert await asyncio.gather(*waiting) == [True] * 5
+        assert await slow.begin(divmod, 7, 2) == (3, 1)
+        assert pools.sending("slow") is slow
+        assert pools.close()
+
+    run(work())

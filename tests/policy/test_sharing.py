@@ -75,3 +75,13 @@ def test_the_defaults_leave_sharing_to_owners(server: StartServer) -> None:
     for project in ("p3", "", "None"):
         assert one.as_member(project).post(url, json={"member": "p3"}).status_code in (401, 403)
         assert one.as_member(project).delete(f"{url}/p3").status_code in (401, 403, 404)
+
+
+def test_a_list_has_only_members_that_one_may_see(server: StartServer) -> None:
+    one = server(policy={"get_member": "role:admin"})
+    owner = one.as_member("p1")
+    image = owner.create(visibility="shared")
+    members = f"/v2/images/{image['id']}/members"
+    assert owner.post(members, json={"member": "p2"}).status_code == 200
+    assert owner.get(members).json()["members"] == []
+    assert [each["member_id"] for each in one.as_admin().get(members).json()["members"]] == ["p2"]

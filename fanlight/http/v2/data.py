@@ -44,14 +44,18 @@ async def download(call: Call, exchange: Exchange) -> Answer | None:
         of_range = wanted(ranged, other)
         return (0, None) if of_range is None else of_range(size)
 
-    opened = await pools.sending(
-        data.open_download, call.service, call.caller, call.params["image_id"], choose, partial(_preferred, call)
+    found = await pools.metadata(
+        data.find_download, call.service, call.caller, call.params["image_id"], choose, partial(_preferred, call)
     )
+    sending = pools.sending(found.store if found else "")
+    opened = await sending.begin(data.open_download, call.service, call.caller, found) if found else None
     if opened is None:
         return Answer(204, [])
     status = 200 if ranged is None and other is None else 206
     headers = _headers(opened, status)
-    await body.download(exchange.scope, pools, status, exchange.started(status, headers), opened.reader, opened.length)
+    await body.download(
+        exchange.scope, sending, status, exchange.started(status, headers), opened.reader, opened.length
+    )
     return None
 
 
