@@ -25,8 +25,6 @@ TRANSITIONS: Mapping[str, frozenset[str]] = {
     "deactivated": frozenset({"active", "deleted"}),
     "deleted": frozenset(),
 }
-NEED_FORMATS = frozenset({"saving", "active", "importing"})
-"""Statuses that an image enters from `queued` or `uploading` only with both formats set."""
 
 VISIBILITIES = ("public", "community", "shared", "private")
 MEMBER_STATUSES = ("pending", "accepted", "rejected")

@@ -237,7 +237,7 @@ Gone = dict[Table, list[int]]
 """Numbers of the rows of an image's parts that went with it, by table."""
 
 
-def soft_delete(connection: Connection, image_id: str, *, location_status: str = "deleted") -> Gone:
+def soft_delete(connection: Connection, image_id: str) -> Gone:
     """Mark the image and all its parts deleted; the rows stay, so that the id is never given again. Returns which
     parts went now, for `restore`.
     """
@@ -252,10 +252,9 @@ def soft_delete(connection: Connection, image_id: str, *, location_status: str =
     if len(members) > 1:
         drop_doubles(connection, members)
     for child in gone:
-        more = {"status": location_status} if child is image_locations else {}
+        more = {"status": "deleted"} if child is image_locations else {}
         connection.execute(_LIVE_PARTS[child].values(**values, **more), {"image": image_id})
-    status = "pending_delete" if location_status == "pending_delete" else "deleted"
-    connection.execute(update(images).where(images.c.id == image_id, _LIVE).values(status=status, **values))
+    connection.execute(update(images).where(images.c.id == image_id, _LIVE).values(status="deleted", **values))
     return gone
 
 

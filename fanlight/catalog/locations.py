@@ -45,13 +45,13 @@ def add(connection: Connection, image_id: str, location: Location) -> Location:
     return msgspec.structs.replace(location, id=key[0] if key else None)
 
 
-def remove(connection: Connection, image_id: str, location_id: int, status: str = "deleted") -> bool:
+def remove(connection: Connection, image_id: str, location_id: int) -> bool:
     """Mark one location deleted; whether there was one."""
     moment = now()
     done = connection.execute(
         update(image_locations)
         .where(_C.id == location_id, _C.image_id == image_id, _C.deleted == false())
-        .values(status=status, deleted=True, deleted_at=moment, updated_at=moment)
+        .values(status="deleted", deleted=True, deleted_at=moment, updated_at=moment)
     )
     return done.rowcount == 1
 

@@ -309,7 +309,7 @@ async def download(
 
 
 async def _slice(sending: Sending, function: Callable[[], T]) -> T:
-    """Run in one of the store's threads; when cancelled, still wait until the thread has let go of the socket and reader."""
+    """Run in a thread of the store; when cancelled, still wait until the thread has let go of the socket and reader."""
     job = asyncio.ensure_future(sending(function))
     try:
         return await asyncio.shield(job)

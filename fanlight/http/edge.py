@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from fanlight.http.access import AccessLog
 from fanlight.http.body import Budget
-from fanlight.http.pools import Pools
 from fanlight.http.call import Headers
 from fanlight.http.cors import Cors
 from fanlight.http.identity import Identity
 from fanlight.http.negotiation import Versions
+from fanlight.http.pools import Pools
 from fanlight.http.v2.documents import DocumentOptions
 from fanlight.http.v2.schemas import Schemas
 from fanlight.operations.service import Service

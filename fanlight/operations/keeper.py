@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from fanlight.catalog import leases
 from fanlight.catalog.leases import Standing
+from fanlight.catalog.rows import now
 from fanlight.errors import FanlightError
 from fanlight.model import Lease
 from fanlight.operations.watch import Watch
@@ -204,11 +205,7 @@ class Keeper:
 
     def expiry(self) -> datetime.datetime:
         """When a lease renewed now would run out by this machine's clock (naive UTC); others see that it changed."""
-        return _now() + datetime.timedelta(seconds=self._seconds)
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+        return now() + datetime.timedelta(seconds=self._seconds)
 
 
 def _boot_id() -> str:

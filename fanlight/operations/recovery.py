@@ -6,6 +6,7 @@ import datetime
 import logging
 
 from fanlight.catalog import images, leases, retried
+from fanlight.catalog.rows import now
 from fanlight.errors import ImageNotFound, StoreDeleteUnsupported, StoreError
 from fanlight.model import Lease
 from fanlight.operations.data import abandon
@@ -24,7 +25,7 @@ def adopt(service: Service) -> None:
 
     Where the bytes lie nobody has written down, so they are looked for in all stores. Raises CatalogError.
     """
-    moment = datetime.datetime.now(datetime.UTC).replace(tzinfo=None) - datetime.timedelta(seconds=LEFT_SECONDS)
+    moment = now() - datetime.timedelta(seconds=LEFT_SECONDS)
     with service.catalog.read() as connection:
         left = images.stuck(connection, moment)
     for image_id in left:

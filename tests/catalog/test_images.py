@@ -256,11 +256,10 @@ def with_everything(catalog: Catalog) -> Image:
     return get(catalog, image)
 
 
-@pytest.mark.parametrize("location_status", ["deleted", "pending_delete"])
-def test_soft_delete_and_restore(catalog: Catalog, location_status: str) -> None:
+def test_soft_delete_and_restore(catalog: Catalog) -> None:
     image, bystander = with_everything(catalog), with_everything(catalog)
     with catalog.write() as connection:
-        gone = images.soft_delete(connection, image.id, location_status=location_status)
+        gone = images.soft_delete(connection, image.id)
         # What was removed in the same second, too, is not what went with the image; databases may keep whole seconds.
         for table in (image_properties, image_tags, image_members, image_locations):
             moment = select(image_table.c.deleted_at).where(image_table.c.id == image.id).scalar_subquery()
@@ -269,13 +268,13 @@ def test_soft_delete_and_restore(catalog: Catalog, location_status: str) -> None
         get(catalog, image)
     with catalog.read() as connection:
         row = connection.execute(select(image_table).where(image_table.c.id == image.id)).one()
-    assert (row.status, row.deleted) == (location_status, True)
+    assert (row.status, row.deleted) == ("deleted", True)
     assert row.deleted_at is not None
     for table in (image_properties, image_tags, image_members, image_locations):
         found = rows(catalog, table, image)
         assert found
         assert all(row.deleted and row.deleted_at for row in found)
-    assert {row.status for row in rows(catalog, image_locations, image)} == {"deleted", location_status}
+    assert {row.status for row in rows(catalog, image_locations, image)} == {"deleted"}
     assert same(get(catalog, bystander), bystander)
     with catalog.write() as connection:
         images.restore(connection, image.id, "active", gone)
@@ -323,7 +322,7 @@ def test_locations(catalog: Catalog) -> None:
     assert all(location.id for location in wanted)
     assert get(catalog, image).locations == tuple(wanted)
     with catalog.write() as connection:
-        assert locations.remove(connection, image.id, wanted[1].id or 0, "pending_delete")
+        assert locations.remove(connection, image.id, wanted[1].id or 0)
         assert not locations.remove(connection, image.id, wanted[1].id or 0)
         assert not locations.remove(connection, "other", wanted[0].id or 0)
     assert get(catalog, image).locations == (wanted[0], wanted[2])
