@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import bcrypt
@@ -16,12 +20,15 @@ from tests.bed.databases import Database
 from tests.bed.servers import Config, Server
 from tests.conftest import StartServer
 from tests.security.test_hostile_input import ask
+from tests.stores.faults import closed_port
 
 # A server for nearly each test.
 pytestmark = pytest.mark.slow
 
 SECRET = "Pl4ntedS3cret"
+USER = "Pl4ntedUser"
 LONG_ID = "req-" + "a1b2" * 40
+MOVE = "UPDATE image_locations SET value = :value, meta_data = :meta WHERE image_id = :id"
 
 
 def everything_said(server: Server, answers: list[str]) -> str:
@@ -134,12 +141,79 @@ def test_secrets_of_the_configuration_are_not_logged(server: StartServer) -> Non
 
 
 def test_a_wrong_secret_stops_the_start_without_showing_it(tmp_path: Path) -> None:
-    options: Config = {"DEFAULT": {"user_storage_quota": SECRET, "metadata_encryption_key": SECRET}}
-    one = Server(tmp_path, config=options)
-    with pytest.raises(AssertionError):
+    """Nothing else is wrong, so that it is this one that the start stops at."""
+    one = Server(tmp_path, config={"DEFAULT": {"debug": True, "metadata_encryption_key": SECRET}})
+    with pytest.raises(AssertionError, match="metadata_encryption_key"):
         one.start()
     one.end()
-    assert "metadata_encryption_key = " + SECRET not in one.log_text()
+    assert SECRET not in one.log_text()
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A back end that is broken in the worst way: its answer repeats all that was sent to it."""
+
+    def do_GET(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        page = f"{self.command} {self.path}\n{self.headers}\n{self.rfile.read(length).decode()}".encode()
+        self.send_response(self.server.status)  # type: ignore[attr-defined]
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page if self.command != "HEAD" else b"")
+
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
+
+    def log_message(self, *words: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def broken_at_the_login(how: str) -> Iterator[str]:
+    """Host and port of a back end that lets nobody in: nothing listens there, or every answer is this status."""
+    if how == "closed":
+        yield f"127.0.0.1:{closed_port()}"
+        return
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as back_end:
+        back_end.status = int(how)  # type: ignore[attr-defined]
+        thread = threading.Thread(target=back_end.serve_forever, args=(0.02,))
+        thread.start()
+        yield f"127.0.0.1:{back_end.server_address[1]}"
+        back_end.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("how", ["closed", "401", "500"])
+@pytest.mark.parametrize("version", ["1", "3"])
+def test_ossa_2013_002_a_broken_swift_shows_no_credentials(server: StartServer, version: str, how: str) -> None:
+    """Swift stands in the configuration with an account, and in a row with another, as old releases wrote them."""
+    with broken_at_the_login(how) as place:
+        path = "auth/v1.0" if version == "1" else "v3"
+        broken = {
+            "swift_store_auth_address": f"http://{place}/{path}",
+            "swift_store_auth_version": version,
+            "swift_store_user": f"project:{USER}",
+            "swift_store_key": f"configured{SECRET}",
+        }
+        stores = {"glance_store": {"default_backend": "local"}, "local": {}, "broken": broken}
+        one = server(config={"DEFAULT": {"debug": True, "enabled_backends": "local:file, broken:swift"}, **stores})
+        member = one.as_member("p")
+        stored, image = member.create_active(b"data"), member.create()
+        url = f"swift+http://project%3A{USER}:stored{SECRET}@{place}/{path}/images/{stored['id']}"
+        one.rows(MOVE, value=url, meta='{"store": "broken"}', id=stored["id"])
+        headers = {"Content-Type": "application/octet-stream", "X-Image-Meta-Store": "broken"}
+        answers = [
+            member.put(f"/v2/images/{image['id']}/file", content=b"data", headers=headers),
+            member.get(f"/v2/images/{stored['id']}/file"),
+            member.get(f"/v2/images/{stored['id']}"),
+            member.get("/v2/info/stores"),
+            member.delete(f"/v2/images/{stored['id']}"),
+        ]
+        one.stop()
+    # It was the store that failed, both times with its own account.
+    assert [answer.status_code for answer in answers[:2]] == [503, 503]
+    assert f"image {stored['id']} cannot be read from store broken" in one.log_text()
+    told = "".join(answer.text + str(answer.headers) for answer in answers)
+    assert USER not in told
+    assert SECRET not in told + one.log_text()
 
 
 def test_a_request_id_that_is_too_long(service: Server, project: str) -> None:

@@ -81,13 +81,14 @@ def test_keys_that_cannot_be(key: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", ["x" * 15, "ä" * 16 + "x"])
+@pytest.mark.parametrize("key", ["Pl4nted-S3cret!", "Schlüssel-123456"])
 def test_such_a_key_stops_the_start(key: str, tmp_path: Path) -> None:
+    """15 bytes, and 16 letters that are 17 bytes. The key itself is not told."""
     one = Server(tmp_path, config={"DEFAULT": {"metadata_encryption_key": key}})
     with pytest.raises(AssertionError, match="metadata_encryption_key"):
         one.start()
     one.end()
-    assert key * 2 not in one.log_text().replace(" ", "")
+    assert key not in one.log_text()
 
 
 def settings(key: str | None) -> dict[str, dict[str, object]]:
