@@ -13,27 +13,18 @@ import pytest
 
 from tests.bed.servers import Server
 from tests.durability.wire import PROJECT, assert_has, assert_waits_for_data
+from tests.stores.disks import require_mounts
 
 MIB = 1 << 20
 ROOM = 4 * MIB
-CAP_SYS_ADMIN = 21
 FOLDER_GONE = r"_explained|A directory of the store is gone"
 """An operator's accident: the log may tell it at length."""
 
 
-def may_mount() -> bool:
-    """Whether this process may mount file systems; in most containers root may not."""
-    status = Path("/proc/self/status").read_text()
-    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
-    return bool(int(effective, 16) >> CAP_SYS_ADMIN & 1)
-
-
-DISKS = ["mounted", "limited"] if may_mount() else ["limited"]
-
-
 @contextmanager
 def mounted(folder: Path) -> Iterator[None]:
-    """A file system of 4 MiB at `folder`."""
+    """A file system of 4 MiB at `folder`. Raises AssertionError where this process may not mount."""
+    require_mounts()
     folder.mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "none", str(folder)], check=True, timeout=20)
     try:
@@ -53,7 +44,7 @@ def limited() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.fixture(params=DISKS)
+@pytest.fixture(params=["mounted", "limited"])
 def small(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     """A service whose store has room for 4 MiB."""
     one = Server(tmp_path / "s")
@@ -136,8 +127,7 @@ def test_the_folder_of_the_store_is_a_file(one: Server) -> None:
     assert one.as_member(PROJECT).upload(image["id"], b"data").status_code == 204
 
 
-@pytest.mark.parametrize("_mounts", ["mounted"] if may_mount() else [])
-def test_a_store_that_became_read_only(tmp_path: Path, _mounts: str) -> None:
+def test_a_store_that_became_read_only(tmp_path: Path) -> None:
     one = Server(tmp_path / "s")
     images = one.data_dir / "images"
     with mounted(images):

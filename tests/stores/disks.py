@@ -19,6 +19,11 @@ def may_mount() -> bool:
     return bool(int(effective, 16) >> CAP_SYS_ADMIN & 1)
 
 
+def require_mounts() -> None:
+    """Raises AssertionError where this process may not mount: a test that must is not to be left out."""
+    assert may_mount(), "this test mounts a file system, which needs root with CAP_SYS_ADMIN"
+
+
 @contextmanager
 def small(folder: Path, size: int) -> Iterator[None]:
     """Room for `size` bytes in a folder; without mounts, in any one file."""
@@ -54,7 +59,8 @@ def closed(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def ext4(folder: Path, size: int) -> Iterator[None]:
-    """A real ext4 of `size` bytes on a loop device; only where `may_mount`."""
+    """A real ext4 of `size` bytes on a loop device. Raises AssertionError where this process may not mount."""
+    require_mounts()
     folder.mkdir(parents=True, exist_ok=True)
     image = folder.parent / (folder.name + ".ext4")
     with image.open("wb") as file:

@@ -265,14 +265,11 @@ def test_folders_and_pipes_are_no_images(tmp_path: Path) -> None:
             store.delete(url)
 
 
-# -- disks
+# -- disks, which must be mounted: whoever may not sees these tests fail
 
 
-DISKS = ["mounted"] if disks.may_mount() else []
-
-
-@pytest.mark.parametrize("_disk", DISKS)
-def test_a_full_disk(tmp_path: Path, _disk: str) -> None:
+@pytest.mark.services
+def test_a_full_disk(tmp_path: Path) -> None:
     folder = tmp_path / "disk"
     with disks.ext4(folder, 64 * MIB):
         store = made(store_datadir=str(folder / "images"))
@@ -297,8 +294,8 @@ def test_a_full_disk(tmp_path: Path, _disk: str) -> None:
         store.add("b", Bytes(pattern(40 * MIB)), None)
 
 
-@pytest.mark.parametrize("_disk", DISKS)
-def test_a_disk_that_becomes_read_only(tmp_path: Path, _disk: str) -> None:
+@pytest.mark.services
+def test_a_disk_that_becomes_read_only(tmp_path: Path) -> None:
     folder = tmp_path / "disk"
     with disks.ext4(folder, 64 * MIB):
         store = made(store_datadir=str(folder / "images"))
