@@ -72,8 +72,12 @@ def test_store_ids() -> None:
     assert discovery.store_ids(settings(StoreSettings(id="local", type="file"), multi_store=False)) == ()
 
 
-def test_only_methods_that_exist_are_offered() -> None:
-    info = discovery.import_info(settings(methods=("glance-direct", "teleport")))["import-methods"]
+def test_only_methods_that_exist_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that are enabled, in the order in which they are."""
+    monkeypatch.setattr(discovery, "IMPORT_METHODS", ("glance-direct", "copy-image", "web-download"))
+    enabled = settings(methods=("web-download", "teleport", "glance-direct"))
+    info = discovery.import_info(enabled)["import-methods"]
     assert info["type"] == "array"
     assert info["description"]
-    assert info["value"] == [name for name in ("glance-direct",) if name in discovery.IMPORT_METHODS]
+    assert info["value"] == ["web-download", "glance-direct"]
+    assert discovery.import_info(settings())["import-methods"]["value"] == []
