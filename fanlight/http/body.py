@@ -271,8 +271,8 @@ def upload(scope: Any, budget: Budget, size: int | None = None) -> BlockSource:
 class Readable(Protocol):
     """What a download is read from: blocks, in a worker thread.
 
-    `file`, where there is one, is a descriptor and the place in it of the first byte: such a body goes to the socket
-    without a copy in user space, and the blocks are not asked for.
+    `file`, where there is one, is a descriptor and the place in it of the first byte: such a body is read from there,
+    piece by piece as the socket takes it (`Output.pump_file`), and the blocks are not asked for.
     """
 
     def __iter__(self) -> Iterator[bytes | memoryview]: ...

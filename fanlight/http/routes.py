@@ -1,8 +1,8 @@
 """THE table of the service: every method and path, and the function that answers.
 
 Pick a line and open the function: the next step down is the operation it names. Literal segments win over
-`{parameters}`. What is not in the table is 404; a method that a known path has not is 405 with the path's
-`Allow`, written here as clients know it (some paths of Glance answer 404 instead: `allow=None`).
+`{parameters}`. What is not in the table is 404; a method that a known path has not is 405, and the path's `Allow`
+names those that it has, in the order of the lines below.
 """
 
 from __future__ import annotations
