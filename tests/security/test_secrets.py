@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import bcrypt
 import pytest
 
 from tests.bed.databases import Database
-from tests.bed.servers import Config, Server
+from tests.bed.servers import ROOT, Config, Server
 from tests.conftest import StartServer
 from tests.security.test_hostile_input import ask
 from tests.stores.faults import closed_port
@@ -297,13 +298,29 @@ def test_no_inside_in_the_answer_to_a_failure_of_ours(server: StartServer, datab
 @pytest.mark.parametrize("part", ["operations", "stores", "settings", "http/v2", "http/identity"])
 def test_ossn_0048_no_assert_guards_anything(part: str) -> None:
     """`python -O` removes them, so where it is decided who may do what there are none."""
-    files = sorted((Path(__file__).parents[2] / "fanlight" / part).rglob("*.py"))
+    files = sorted((ROOT / "fanlight" / part).rglob("*.py"))
     assert files
     found = [
         f"{file.name}:{number}"
         for file in files
         for number, line in enumerate(file.read_text().splitlines(), 1)
         if line.strip().startswith("assert ")
+    ]
+    assert found == []
+
+
+def test_nothing_is_run_by_a_shell() -> None:
+    """OSSA-2014-012, and what Glance's glance-control did: words of others become part of no command line."""
+    shell = re.compile(
+        r"shell\s*=\s*True|os\.(system|popen)\b|getoutput|create_subprocess_shell|[\"'](/bin/)?(ba)?sh[\"']"
+    )
+    files = sorted((ROOT / "fanlight").rglob("*.py"))
+    assert len(files) > 50
+    found = [
+        f"{file.name}:{number}"
+        for file in files
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+        if shell.search(line)
     ]
     assert found == []
 
