@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import click
@@ -13,8 +14,9 @@ import pytest
 from fanlight.cli import main
 from fanlight.http.server import KILL_AFTER
 from fanlight.settings import Settings
+from fanlight.settings.drivers import DRIVER_OPTIONS
 from fanlight.settings.load import load
-from tests.docs.pages import blocks, pages
+from tests.docs.pages import ROOT, blocks, pages
 
 
 def example(page: str, name: str) -> str:
@@ -31,6 +33,16 @@ def test_the_configuration_is_read_without_a_warning(tmp_path: Path) -> None:
     assert settings.server.workers == 4
     assert [store.id for store in settings.stores.stores] == ["local"]
     assert settings.identity.mode == "keystone"
+
+
+def test_the_extras_of_the_stores_are_those_that_there_are() -> None:
+    """Each store with the extra of its name, or none; and every extra is named."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    page = pages()["docs/install.md"]
+    rows = re.findall(r"^\| `(\w+)` \| (?:`(\w+)`|none)(?:;[^|]*)? \|$", page, re.MULTILINE)
+    assert {store for store, _ in rows} == set(DRIVER_OPTIONS) - {"memory"}
+    assert {store: extra for store, extra in rows if extra} == {name: name for name in declared if name in dict(rows)}
+    assert [name for name in declared if name != "dev" and f"`{name}`" not in page] == []
 
 
 @pytest.mark.parametrize("page", ["docs/identity.md", "docs/deployment.md", "docs/install.md", "docs/policy.md"])
