@@ -1,4 +1,5 @@
-"""Every store that is up: adding and reading with Fanlight's driver, glance_store's, and the raw library as the floor.
+"""Those of four stores that are up: adding and reading with Fanlight's driver, glance_store's, and the raw library as
+the floor.
 
     python -m bench.stores [--size MIB] [--rounds N] [--write] [STORE...]
 
