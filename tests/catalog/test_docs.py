@@ -138,8 +138,7 @@ def test_the_dump_of_postgresql(tmp_path: Path) -> None:
     database = Database("postgresql", tmp_path)
     open_catalog(settings_of(database.url), migrate=True).close()
     url = make_url(database.url)
-    (command,) = (line for line in block("dumps").splitlines() if "pg_dump" in line)
-    words = shlex.split(command.removeprefix("$ "))
+    words = shlex.split(block("postgresql dump").removeprefix("$ "))
     words = [str(url.database) if word == "fanlight" else word for word in words]
     login = {"PGHOST": str(url.host), "PGPORT": str(url.port), "PGUSER": str(url.username), "PGPASSWORD": "os"}
     subprocess.run(words, cwd=tmp_path, env={**os.environ, **login}, check=True, timeout=60)
