@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from fanlight import application
 from fanlight.errors import Busy, FanlightError
-from fanlight.logs import redact
+from fanlight.logs import one_line, redact
 from fanlight.settings import Settings, StoreSettings
 
 SMALLEST_FREE = 1024**3
@@ -59,7 +59,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     ours.addHandler(warned)
     try:
         for finding in _examine(settings):
-            yield from warned.news(finding.name)
+            yield from warned.news()
             yield finding
     finally:
         ours.removeHandler(warned)
@@ -75,15 +75,15 @@ class _Warned(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep warnings only: what is worse makes a look fail, which says more."""
-        text = redact(record.getMessage())
+        text = one_line(redact(record.getMessage()))
         if record.levelno == logging.WARNING and text not in self._told:
             self._told.add(text)
             self._texts.append(text)
 
-    def news(self, name: str) -> Iterator[Finding]:
-        """What has come since the last time; `name`: of what was looked at."""
+    def news(self) -> Iterator[Finding]:
+        """What has come since the last time."""
         while self._texts:
-            yield Finding(name, Level.WARN, self._texts.pop(0))
+            yield Finding("start", Level.WARN, self._texts.pop(0))
 
 
 def _examine(settings: Settings) -> Iterator[Finding]:
@@ -124,7 +124,7 @@ def _finding(name: str, look: Callable[[], str]) -> Finding:
         # Of a library, most likely, and not foreseen here. What comes after must be looked at all the same.
         level, text = Level.BAD, f"it cannot be looked at ({type(error).__name__}: {error})"
     # What a server or a driver says of its trouble may repeat what it was given.
-    return Finding(name, level, redact(text))
+    return Finding(name, level, one_line(redact(text)))
 
 
 def _options(settings: Settings) -> Iterator[Finding]:

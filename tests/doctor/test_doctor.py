@@ -302,7 +302,7 @@ def test_a_memcached_that_has_another_kind_of_address(tmp_path: Path, keystone: 
 
 
 def test_an_option_that_the_middleware_does_not_know(tmp_path: Path, keystone: Keystone) -> None:
-    done = examined(tmp_path, with_keystone(keystone, usrname=SECRET))
+    done = examined(tmp_path, {**with_keystone(keystone, usrname=SECRET), "glance_store": {"stores": "file"}})
     [warning] = [line for line in done.out.splitlines() if line.startswith("WARN")]
     assert "usrname: unknown to keystonemiddleware" in warning
     assert SECRET not in done.out
@@ -387,7 +387,8 @@ def test_rules_that_nothing_asks_for(tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text(
         '"get_imagess": "role:admin"\n"friends": "role:friend"\n"get_image": "rule:friends"\n"default": "!"\n'
     )
-    done = examined(tmp_path, {"oslo_policy": {"policy_file": tmp_path / "policy.yaml"}})
+    config: Sections = {"oslo_policy": {"policy_file": tmp_path / "policy.yaml"}, "glance_store": {"stores": "file"}}
+    done = examined(tmp_path, config)
     [warning] = [line for line in done.out.splitlines() if line.startswith("WARN")]
     assert "the rule get_imagess:" in warning
     assert findings(done)["policy"][0]
@@ -400,6 +401,7 @@ def test_a_rule_that_is_not_there_and_a_user_without_a_section(tmp_path: Path) -
     (tmp_path / "users").write_text(f"ann:{bcrypt.hashpw(b'x', bcrypt.gensalt(4)).decode()}\n")
     (tmp_path / "mapping").write_text("")
     config: Sections = {
+        "glance_store": {"stores": "file"},
         "oslo_policy": {"policy_file": tmp_path / "policy.yaml"},
         "paste_deploy": {"flavor": "http_basic"},
         "fanlight": {"htpasswd_file": tmp_path / "users", "mapping_file": tmp_path / "mapping"},
