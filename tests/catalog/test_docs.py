@@ -134,13 +134,20 @@ def test_the_backup_of_sqlite_is_whole(file: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.services
-def test_the_dump_of_postgresql(tmp_path: Path) -> None:
-    database = Database("postgresql", tmp_path)
+@pytest.mark.parametrize(("engine", "file"), [("mariadb", "fanlight.sql"), ("postgresql", "fanlight.dump")])
+def test_the_dumps(engine: str, file: str, tmp_path: Path) -> None:
+    """Each client finds the server and the account by itself, as an operator's does."""
+    database = Database(engine, tmp_path)
     open_catalog(settings_of(database.url), migrate=True).close()
     url = make_url(database.url)
-    words = shlex.split(block("postgresql dump").removeprefix("$ "))
-    words = [str(url.database) if word == "fanlight" else word for word in words]
+    command = re.sub(r"(?<= )fanlight\b(?=[ \n])", str(url.database), block(f"{engine} dump").removeprefix("$ "))
+    (tmp_path / ".my.cnf").write_text(
+        f"[client]\nhost = {url.host}\nport = {url.port}\nuser = {url.username}\npassword = {url.password}\n"
+    )
     login = {"PGHOST": str(url.host), "PGPORT": str(url.port), "PGUSER": str(url.username), "PGPASSWORD": "os"}
-    subprocess.run(words, cwd=tmp_path, env={**os.environ, **login}, check=True, timeout=60)
-    assert (tmp_path / "fanlight.dump").stat().st_size > 1000
+    found = {**os.environ, **login, "HOME": str(tmp_path)}
+    subprocess.run(["bash", "-ec", command], cwd=tmp_path, env=found, check=True, timeout=60)
+    dump = (tmp_path / file).read_bytes()
+    assert len(dump) > 1000
+    assert b"fanlight_leases" in dump
     database.drop()
