@@ -14,7 +14,7 @@ help:
 	@echo 'make test   everything, with real MariaDB, PostgreSQL, Keystone, memcached and Glance'
 	@echo 'make stores run the suite of the stores alone on real back ends, and print a table of store and check'
 	@echo 'make bench  measure side by side with Glance and write docs/performance.md; BENCH="--quick" for less'
-	@echo 'make bench-stores  measure each store side by side with the driver of glance_store'
+	@echo 'make bench-stores  measure file, s3, swift and rbd side by side with the driver of glance_store'
 	@echo 'make docs   write the pages that are made from the code'
 	@echo 'make clean  stop the test bed and remove all that the other verbs made; the data stays'
 

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 mariadb_packages() {
-    printf '%s\n' mariadb-server-core mariadb-client-core gcc libc6-dev libmariadb-dev pkg-config
+    printf '%s\n' mariadb-server-core mariadb-client gcc libc6-dev libmariadb-dev pkg-config
     # Debian's own Python keeps its headers apart.
     find_python
     [ "$(command -v "$PYTHON")" != /usr/bin/python3 ] || printf '%s\n' python3-dev
