@@ -3,6 +3,7 @@
     server        server(**options) starts a service of one's own; see tests/bed/servers.py for the options
     service       a running service shared by many tests, on each engine in turn: use a `project` of your own
     project       the name of a project that nobody else uses
+    many_files    room for thousands of sockets in the test's own process
     database      an empty database of one's own, on each engine in turn
     engine        the engine's name, for tests that make their databases themselves
     keystone      the Keystone of the test bed
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import shutil
 import tempfile
 import uuid
@@ -119,6 +121,15 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartServ
         one.end()
     for one in started:
         _require_clean_log(one)
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Room for thousands of sockets in this process, while the test runs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture(scope="session")

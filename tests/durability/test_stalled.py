@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import resource
 import socket
 import statistics
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -17,17 +15,9 @@ from tests.conftest import StartServer
 from tests.durability.wire import PROJECT, SlowUpload
 from tests.edge.raw import eventually
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("many_files")]
 COUNT = 500
 MIB = 1024 * 1024
-
-
-@pytest.fixture(autouse=True)
-def _many_files() -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def typical_list(client: Client) -> float:

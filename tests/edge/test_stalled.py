@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import resource
 import socket
 import statistics
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from .raw import Server, Start, eventually, read_answer
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.usefixtures("many_files")]
 MIB = 1024 * 1024
 COUNT = 500
-
-
-@pytest.fixture(autouse=True)
-def _many_files() -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def typical_request(server: Server, path: str) -> tuple[float, float]:
