@@ -122,6 +122,7 @@ class Cinder(Store):
                 raise BadStoreConfiguration(f"Cinder has no volume type {kind}.") from error
         try:
             self._await(client, volume, {"creating"}, "available")
+            self._discard_twins(client, name, volume)
             written = self._write(client, volume, source, gib)
             with explained(writing=True):
                 if written != size:
@@ -262,6 +263,13 @@ class Cinder(Store):
                 if time.monotonic() > limit:
                     raise
                 time.sleep(2.0)
+
+    def _discard_twins(self, client: Any, name: str, volume: str) -> None:
+        """keystoneauth asks once more where an answer was lost: then there are two, and nobody knows the first."""
+        with explained():
+            for one in self._named(client, name):
+                if one.id != volume:
+                    self._discard(client, one.id)
 
     def _undo(self, client: Any, volume: str, reason: BaseException) -> None:
         """Remove the volume of a failed add. What cannot be removed now is left to `discard`: Leftovers."""

@@ -154,10 +154,7 @@ class S3(Store):
     def discard(self, object_id: str) -> None:
         """Abort uploads of this key that are still open, and remove the object."""
         try:
-            for upload in self._open_uploads(object_id):
-                # One that has ended meanwhile may have left the object.
-                with suppress(ObjectNotFound):
-                    self._abort(object_id, upload)
+            self._abort_all(object_id)
             self._ask(self._client.delete_object, Bucket=self._bucket, Key=object_id)
         except ObjectNotFound:
             LOG.debug("store %s: there is nothing of %s", self.id, object_id)
@@ -181,13 +178,12 @@ class S3(Store):
 
     def _put(self, key: str, part: Part) -> str | None:
         """The MD5 of what is stored then, as far as the server tells."""
-        body = Sent(part.data) if part.data else b""
 
         def put() -> str | None:
             with explained(writing=True):
                 try:
                     return told_md5(
-                        self._unless_there(self._client.put_object, Bucket=self._bucket, Key=key, Body=body)
+                        self._unless_there(self._client.put_object, part.data, Bucket=self._bucket, Key=key)
                     )
                 except self._client.exceptions.ClientError as error:
                     # A second try after a lost answer finds what the first has stored.
@@ -205,6 +201,9 @@ class S3(Store):
             lambda number, data: self._send(key, begun["UploadId"], number, data), self._part, size, self._threads
         )
         try:
+            if begun["ResponseMetadata"].get("RetryAttempts"):
+                # What was asked first may have begun one as well, and its answer was lost.
+                self._abort_all(key, but=begun["UploadId"])
             tags = upload.run(source, first)
             self._require_free(key)
             self._complete(key, begun["UploadId"], tags, upload.written)
@@ -244,20 +243,28 @@ class S3(Store):
             if not self._is_completed(key, len(tags), written):
                 raise
 
-    def _unless_there(self, method: Callable[..., Any], **arguments: Any) -> Any:
+    def _unless_there(
+        self, method: Callable[..., Any], data: bytes | bytearray | None = None, /, **arguments: Any
+    ) -> Any:
         """Write, and let the server itself see to it that nothing is replaced.
 
         Some servers refuse what they do not know; there it is looked before, as everywhere, and no more.
         """
+
+        def write(**condition: str) -> Any:
+            # Each time from the first byte on: what was refused may have been sent.
+            body = {} if data is None else {"Body": Sent(data) if data else b""}
+            return method(**arguments, **body, **condition)
+
         if self._knows_conditions:
             try:
-                return method(**arguments, IfNoneMatch="*")
+                return write(IfNoneMatch="*")
             except self._client.exceptions.ClientError as error:
                 if not is_unknown(error.response):
                     raise
             LOG.warning("store %s: the server knows no If-None-Match, so two uploads of one id may meet", self.id)
             self._knows_conditions = False
-        return method(**arguments)
+        return write()
 
     def _is_completed(self, key: str, count: int, written: int) -> bool:
         try:
@@ -280,6 +287,13 @@ class S3(Store):
 
     def _abort(self, key: str, upload: str) -> None:
         self._ask(self._client.abort_multipart_upload, Bucket=self._bucket, Key=key, UploadId=upload)
+
+    def _abort_all(self, key: str, but: str | None = None) -> None:
+        for upload in self._open_uploads(key):
+            if upload != but:
+                # One that has ended meanwhile may have left the object.
+                with suppress(ObjectNotFound):
+                    self._abort(key, upload)
 
     def _abort_after(self, reason: BaseException, key: str, upload: str) -> None:
         """What cannot be aborted now is left to `discard`. Raises Leftovers."""

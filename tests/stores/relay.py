@@ -1,5 +1,5 @@
 """A relay of bytes in front of a real server, for one test alone: cut, it is a server that has died; with a
-certificate, a front that ends TLS; with `change`, a way on which bytes are spoiled.
+certificate, a front that ends TLS; with `change`, a way on which bytes are spoiled. `forgetful` loses one answer.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -125,3 +125,49 @@ def _pump(near: socket.socket, far: socket.socket, change: Callable[[bytes], byt
                 else:
                     ready.unregister(source)
                     socket.socket.shutdown(sink, socket.SHUT_WR)
+
+
+@contextmanager
+def forgetful(endpoint: str, method: bytes) -> Iterator[str]:
+    """A relay before a server, which cuts the connection instead of the first answer to `method`."""
+    host, _, port = endpoint.removeprefix("http://").partition(":")
+    forgotten: list[bytes] = []
+
+    def serve(client: socket.socket) -> None:
+        with client, socket.create_connection((host, int(port))) as server:
+            threading.Thread(target=pump, args=(client, server, asked := [b""]), daemon=True).start()
+            while block := server.recv(65_536):
+                is_answer = block.startswith(b"HTTP/1.1 ") and not block.startswith(b"HTTP/1.1 100")
+                if is_answer and asked[0].startswith(method) and not forgotten:
+                    forgotten.append(block)
+                    break
+                client.sendall(block)
+            for end in (client, server):
+                # Closing alone tells nobody, while the other thread waits for bytes of it.
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def pump(client: socket.socket, server: socket.socket, asked: list[bytes]) -> None:
+        try:
+            while block := client.recv(65_536):
+                if block.split(b" ", 1)[0] in (b"PUT", b"POST", b"GET", b"HEAD", b"DELETE"):
+                    asked[0] = block
+                server.sendall(block)
+        except OSError:
+            return
+
+    def accept() -> None:
+        while True:
+            try:
+                client = listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(client,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert forgotten, "nothing was asked that could be forgotten"

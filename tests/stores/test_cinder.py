@@ -39,6 +39,7 @@ from tests.stores.conformance import Backend, Conformance, Place, closed_port, s
 from tests.stores.leaving import Leaving
 from tests.stores.place import MIB, STORE, Bytes, new_id, pattern
 from tests.stores.reading import Reading
+from tests.stores.relay import forgetful
 from tests.stores.writing import Writing
 
 # os-brick imports modules that are on their way out; oslo.privsep leaves the log of its daemon to the collector.
@@ -185,6 +186,17 @@ class TestCinderOnNfs(Conformance if os.environ.get("FANLIGHT_LARGE") else Mount
     @pytest.fixture
     def backend(self, on_nfs: Volumes) -> Volumes:
         return on_nfs
+
+
+def test_an_answer_that_is_lost(on_ceph: Volumes) -> None:
+    """The volume is asked for once more, and the first one, of which we never heard, does not stay."""
+    with forgetful(needed("FANLIGHT_TEST_CINDER").removesuffix("/v3"), b"POST") as front:
+        place = Place(on_ceph, {**on_ceph.options(), "cinder_endpoint_template": f"{front}/v3/%(tenant)s"})
+        location = place.put(Bytes(b"asked for twice"), 15)
+        assert place.read(location) == b"asked for twice"
+        assert on_ceph.leftovers() == [location.url.rpartition("/")[2]]
+        place.delete(location)
+    assert on_ceph.leftovers() == []
 
 
 def test_reading_and_deleting_what_is_attached_once(backend: Volumes) -> None:
