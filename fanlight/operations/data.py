@@ -36,6 +36,7 @@ from fanlight.operations.access import require, require_change, require_writer, 
 from fanlight.operations.inspection import Inspector
 from fanlight.operations.reading import Reading
 from fanlight.operations.service import Service
+from fanlight.settings.load import is_hash
 from fanlight.stores.driver import Leftovers
 
 LOG = logging.getLogger(__name__)
@@ -97,7 +98,10 @@ def upload(
 
 @retried
 def begin(service: Service, caller: Caller, image_id: str, size: int | None, store_id: str) -> Upload:
-    """queued -> saving, and write down that bytes are coming. One of two uploads at once wins, the other conflicts."""
+    """queued -> saving, and write down that bytes are coming. One of two uploads at once wins, the other conflicts.
+
+    Raises what `upload` raises before the first byte: UnknownStore to LimitExceeded, Gone, StoreUnreachable.
+    """
     require_writer(caller)
     url = service.stores.planned_url(store_id, image_id)
     with service.catalog.write() as connection:
@@ -109,6 +113,9 @@ def begin(service: Service, caller: Caller, image_id: str, size: int | None, sto
             # Glance leaves such images after an upload or a location that it refused late. What is there could be taken
             # for what is sent now.
             raise Conflict("The image has a location already: remove that, or delete the image.")
+        if image.os_hash_algo and not is_hash(image.os_hash_algo):
+            # A Glance whose hashlib had it, or whoever wrote the row.
+            raise Conflict("This service cannot compute the os_hash_algo that the image has.")
         if not image.disk_format or not image.container_format:
             raise MissingFormats
         cap = service.settings.api.image_size_cap
@@ -144,9 +151,9 @@ class MissingFormats(Invalid):
 
 @retried
 def activate(service: Service, image: Image, lease: Lease, stored: Stored, virtual_size: int | None) -> None:
-    """saving -> active with location, size and hashes. Gone if the lease or the status was taken meanwhile.
+    """saving -> active with location, size and hashes. Raises Gone if the lease or the status was taken meanwhile.
 
-    The user's storage quota is looked at once more: other uploads may have used it up meanwhile.
+    The user's storage quota (bytes) is looked at once more (LimitExceeded): other uploads may have used it up.
     """
     quota = service.settings.api.user_storage_quota
     with service.catalog.write() as connection:

@@ -102,7 +102,7 @@ def _server(reader: Reader, paste: Paste) -> ServerSettings:
 
 def _api(reader: Reader, homes: Sequence[Path]) -> ApiSettings:
     algorithm = reader.value("DEFAULT", "hashing_algorithm")
-    if not _is_hash(algorithm):
+    if not is_hash(algorithm):
         raise reader.wrong(
             "DEFAULT",
             "hashing_algorithm",
@@ -131,7 +131,8 @@ def _is_base_url(text: str) -> bool:
     return plain and parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
 
 
-def _is_hash(name: str) -> bool:
+def is_hash(name: str) -> bool:
+    """Whether hashlib has this algorithm, with a fixed digest of at most 64 bytes: os_hash_value has 128 characters."""
     try:
         return 0 < len(hashlib.new(name).digest()) <= _LONGEST_HASH  # shake wants a length
     except (ValueError, TypeError):

@@ -138,3 +138,14 @@ def test_data_must_have_the_hashes_that_the_image_has(server: StartServer) -> No
         assert shown["status"] == ("queued" if wrong else "active")
         assert (shown["os_hash_algo"], shown["checksum"]) == ("sha256", values["sum"])
         assert (image["id"] in one.files()) == (wrong is None)
+
+
+@pytest.mark.parametrize("algorithm", ["whirlpool-2", "shake_128"])
+def test_data_of_an_image_whose_hash_nobody_can_compute(server: StartServer, algorithm: str) -> None:
+    one = server()
+    member = one.as_member("p")
+    image = member.create()
+    one.rows("UPDATE images SET os_hash_algo = :algo WHERE id = :id", algo=algorithm, id=image["id"])
+    answer = member.upload(image["id"], b"data")
+    assert (answer.status_code, "os_hash_algo" in answer.text) == (409, True)
+    assert (member.show(image["id"])["status"], one.files()) == ("queued", {})
