@@ -205,7 +205,10 @@ class BlockSource:
         return block
 
     def read_block(self) -> memoryview | bytes:
-        """The next block, as large as the budget gives unless the client is slow; b"" at the clean end."""
+        """The next block, as large as the budget gives unless the client is slow; b"" at the clean end.
+
+        Raises SizeMismatch, and what the source raises (ClientGone, framing that is broken).
+        """
         source = self._source
         if source.ended and not self._prefix:
             self._check(final=True)

@@ -45,7 +45,7 @@ def require_change(service: Service, caller: Caller, rule: str, image: Image) ->
 
 
 def require_owner(caller: Caller, image: Image) -> None:
-    """Only an administrator or the owning project goes on; an image without owner is the administrator's."""
+    """Only an administrator or the owner goes on; an image without owner is an administrator's. Raises Forbidden."""
     if caller.is_admin:
         return
     if image.owner is None or image.owner != caller.project_id:

@@ -301,6 +301,7 @@ def check_quotas(service: Service, after: Image, before: Image | None = None) ->
     """Tags and custom properties within `image_tag_quota` and `image_property_quota` (negative: unlimited).
 
     An image that already is over a limit (it was lowered, or an adopted row) may be changed, but not grow further.
+    Raises LimitExceeded.
     """
     api = service.settings.api
     counts = (

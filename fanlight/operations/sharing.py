@@ -68,7 +68,10 @@ def add(service: Service, caller: Caller, image_id: str, member_id: str) -> Memb
 
 @retried
 def set_status(service: Service, caller: Caller, image_id: str, member_id: str, status: str) -> Member:
-    """Accept or reject (or set back to pending) for the member's own project."""
+    """Accept or reject (or set back to pending) for the member's own project. `status`: one of MEMBER_STATUSES.
+
+    Raises ImageNotFound, MemberNotFound (also where the caller may not see it), PolicyDenied, Forbidden, Invalid.
+    """
     require_writer(caller)
     with service.catalog.write() as connection:
         image = images.fetch(connection, image_id, viewer(caller), lock=True)

@@ -167,7 +167,10 @@ class Store(ABC):
         raise StoreDeleteUnsupported
 
     def discard(self, object_id: str) -> None:
-        """Remove whatever an `add` that was killed has left of `object_id`: parts and whole. Nothing there is fine."""
+        """Remove whatever an `add` that was killed has left of `object_id`: parts and whole. Nothing there is fine.
+
+        Raises StoreDeleteUnsupported where the driver cannot, StoreError.
+        """
         raise StoreDeleteUnsupported
 
     def planned_url(self, object_id: str) -> str | None:
@@ -182,7 +185,7 @@ class Store(ABC):
         writers: Collection[str],
         context: Context | None = None,
     ) -> None:
-        """Say which projects may read and write an object in the back end itself."""
+        """Say which projects may read and write an object in the back end. Raises AclsUnsupported, StoreError."""
         raise AclsUnsupported
 
     def check(self) -> str:

@@ -17,7 +17,10 @@ LOG = logging.getLogger(__name__)
 
 
 def directories(options: Mapping[str, Any]) -> dict[str, int]:
-    """Directory -> priority. `filesystem_store_datadirs` wins over the single directory, which has a default."""
+    """Directory -> priority (the highest is filled first). `filesystem_store_datadirs` wins over the single directory.
+
+    Raises BadStoreConfiguration.
+    """
     several = options.get("filesystem_store_datadirs")
     if not several:
         single = options.get("filesystem_store_datadir")
@@ -42,7 +45,7 @@ def directories(options: Mapping[str, Any]) -> dict[str, int]:
 
 
 def file_mode(digits: int) -> int:
-    """A file mode from octal digits written as a decimal number; 0 leaves it to the umask."""
+    """File mode from octal digits read as a decimal number; 0 leaves it to the umask. Raises BadStoreConfiguration."""
     if digits <= 0:
         return 0
     try:
