@@ -98,13 +98,15 @@ environment() {
 }
 
 make_environment() {
-    local folder=$1 constraints=$2 made
+    local folder=$1 constraints=$2 made more=()
     made=$(recipe "$@")
     shift 2
+    # A server of the tests compiles the modules that it uses as it starts; pip would compile all that there are.
+    [[ $folder != "$VENVS"/* ]] || more=(--no-compile)
     echo "installing Python packages into $(basename "$folder")"
     rm -f "$folder/.recipe"
     "$folder/bin/python" -m pip --version >/dev/null 2>&1 || "$PYTHON" -m venv --clear "$folder"
-    "$folder/bin/python" -m pip --disable-pip-version-check install -q -c "$constraints" "$@" \
+    "$folder/bin/python" -m pip --disable-pip-version-check install -q -c "$constraints" "${more[@]}" "$@" \
         >"$folder/.install.log" 2>&1 || { tail -20 "$folder/.install.log" >&2; die "pip could not install: $*"; }
     echo "$made" >"$folder/.recipe"
 }
