@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -20,12 +22,13 @@ from fanlight.errors import (
     ObjectNotFound,
     RangeNotSatisfiable,
     StoreError,
+    StoreForbidden,
     StoreTimeout,
     StoreUnreachable,
 )
 from fanlight.stores.driver import Added, Context, Opened, Source, Store, leave_to_discard
 from fanlight.stores.s3_address import SCHEMES, Address, is_host, is_name
-from fanlight.stores.s3_errors import TAKEN, explained, is_unknown
+from fanlight.stores.s3_errors import explained, is_taken, is_unknown
 from fanlight.stores.s3_upload import MIB, Part, Sent, Upload, md5, next_part, part_size, told_md5
 from fanlight.stores.transfer import trust
 
@@ -36,6 +39,10 @@ CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 """How long one answer, or the next bytes of one, may take."""
 ATTEMPTS = 3
+PAUSES = (0.5, 1.0, 2.0, 0.0)
+"""Seconds after each look at an object that a first try may still be writing."""
+MARK = "fanlight-upload"
+"""Metadata by which an upload knows the object as its own: another's may be as long, and encryption hides the MD5."""
 CONNECTIONS = 64
 """Connections that are kept."""
 _AWS = re.compile(r"(?:https?://)?s3[.-]([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/*", re.IGNORECASE)
@@ -100,15 +107,14 @@ class S3(Store):
             answer = self._ask(self._client.get_object, **place, **ranged)
         except RangeNotSatisfiable:
             return _nothing_of(self._size_of(address), offset, length)
-        body, count = answer["Body"], _length_of(answer)
-        if ranged:
-            found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.get("ContentRange") or "")
-            if not found or int(found[1]) != offset:
-                body.close()
-                raise StoreError("The server does not send the range that was asked for.")
-            if length is not None and count < length:
-                body.close()
-                raise RangeNotSatisfiable(size=int(found[3]))
+        body = answer["Body"]
+        try:
+            count = _length_of(answer)
+            if ranged:
+                _require_range(answer, offset, count, length)
+        except BaseException:
+            body.close()
+            raise
         return Opened(count, _blocks(body, count), body.close)
 
     def get_size(self, url: str, context: Context | None = None) -> int:
@@ -178,25 +184,28 @@ class S3(Store):
 
     def _put(self, key: str, part: Part) -> str | None:
         """The MD5 of what is stored then, as far as the server tells."""
+        mark = uuid.uuid4().hex
 
         def put() -> str | None:
             with explained(writing=True):
                 try:
                     return told_md5(
-                        self._unless_there(self._client.put_object, part.data, Bucket=self._bucket, Key=key)
+                        self._unless_there(
+                            self._client.put_object, part.data, Bucket=self._bucket, Key=key, Metadata={MARK: mark}
+                        )
                     )
                 except self._client.exceptions.ClientError as error:
                     # A second try after a lost answer finds what the first has stored.
-                    if not _is_second_try(error) or self._tag_of(key) != md5(part.data):
+                    if not is_taken(error.response) or (stored := self._stored(key, mark, PAUSES)) is None:
                         raise
-                    return None
+                    return told_md5(stored)
 
         return self._in_bucket(put)
 
     def _put_parts(self, key: str, source: Source, size: int | None, first: Part) -> int:
-        begun = self._in_bucket(
-            lambda: self._ask(self._client.create_multipart_upload, writing=True, Bucket=self._bucket, Key=key)
-        )
+        mark = uuid.uuid4().hex
+        place = {"Bucket": self._bucket, "Key": key, "Metadata": {MARK: mark}}
+        begun = self._in_bucket(lambda: self._ask(self._client.create_multipart_upload, writing=True, **place))
         upload = Upload(
             lambda number, data: self._send(key, begun["UploadId"], number, data), self._part, size, self._threads
         )
@@ -206,7 +215,7 @@ class S3(Store):
                 self._abort_all(key, but=begun["UploadId"])
             tags = upload.run(source, first)
             self._require_free(key)
-            self._complete(key, begun["UploadId"], tags, upload.written)
+            self._complete(key, begun["UploadId"], tags, mark)
         except BaseException as error:
             self._abort_after(error, key, begun["UploadId"])
             raise
@@ -227,7 +236,7 @@ class S3(Store):
             raise StoreError("The S3 server has stored other bytes than were sent.")
         return str(answer["ETag"])
 
-    def _complete(self, key: str, upload: str, tags: list[str], written: int) -> None:
+    def _complete(self, key: str, upload: str, tags: list[str], mark: str) -> None:
         parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
         try:
             self._ask(
@@ -240,7 +249,11 @@ class S3(Store):
             )
         except StoreError:
             # The answer may have been lost, and a second try then finds no upload any more.
-            if not self._is_completed(key, len(tags), written):
+            try:
+                completed = self._stored(key, mark) is not None
+            except StoreError:
+                completed = False
+            if not completed:
                 raise
 
     def _unless_there(
@@ -266,15 +279,17 @@ class S3(Store):
             self._knows_conditions = False
         return write()
 
-    def _is_completed(self, key: str, count: int, written: int) -> bool:
-        try:
-            found = self._ask(self._client.head_object, Bucket=self._bucket, Key=key)
-        except StoreError:
-            return False
-        return _length_of(found) == written and found["ETag"].strip('"').endswith(f"-{count}")
-
-    def _tag_of(self, key: str) -> str:
-        return str(self._ask(self._client.head_object, Bucket=self._bucket, Key=key)["ETag"]).strip('"')
+    def _stored(self, key: str, mark: str, pauses: Sequence[float] = (0.0,)) -> Mapping[str, Any] | None:
+        """What HEAD says of the object, if it is the one with this mark. Raises StoreTimeout, StoreError."""
+        for pause in pauses:
+            try:
+                found: Mapping[str, Any] = self._ask(self._client.head_object, Bucket=self._bucket, Key=key)
+            except ObjectNotFound:
+                time.sleep(pause)
+            else:
+                marks = {name.lower(): value for name, value in found.get("Metadata", {}).items()}
+                return found if marks.get(MARK) == mark else None
+        raise StoreTimeout("The S3 server says that the name is taken, but has no object of that name.")
 
     def _open_uploads(self, key: str) -> Iterator[str]:
         marker: dict[str, Any] = {}
@@ -289,11 +304,15 @@ class S3(Store):
         self._ask(self._client.abort_multipart_upload, Bucket=self._bucket, Key=key, UploadId=upload)
 
     def _abort_all(self, key: str, but: str | None = None) -> None:
-        for upload in self._open_uploads(key):
-            if upload != but:
-                # One that has ended meanwhile may have left the object.
-                with suppress(ObjectNotFound):
-                    self._abort(key, upload)
+        try:
+            for upload in self._open_uploads(key):
+                if upload != but:
+                    # One that has ended meanwhile may have left the object.
+                    with suppress(ObjectNotFound):
+                        self._abort(key, upload)
+        except StoreForbidden as error:
+            # No reason to keep the object, or to refuse the image for ever.
+            LOG.warning("store %s: uploads of %s that are still open stay: %s", self.id, key, error)
 
     def _abort_after(self, reason: BaseException, key: str, upload: str) -> None:
         """What cannot be aborted now is left to `discard`. Raises Leftovers."""
@@ -314,7 +333,9 @@ class S3(Store):
                 raise StoreError(f"There is no bucket {self._bucket}.") from None
         known = self._region and self._region != "us-east-1"
         place = {"CreateBucketConfiguration": {"LocationConstraint": self._region}} if known else {}
-        self._ask(self._client.create_bucket, writing=True, Bucket=self._bucket, **place)
+        # Another upload may have made it meanwhile, or our own first try, whose answer was lost.
+        with explained(writing=True), suppress(self._client.exceptions.BucketAlreadyOwnedByYou):
+            self._client.create_bucket(Bucket=self._bucket, **place)
         return ask()
 
     def _size_of(self, address: Address) -> int:
@@ -388,9 +409,12 @@ def _length_of(answer: Mapping[str, Any]) -> int:
     return int(answer["ContentLength"])
 
 
-def _is_second_try(error: Any) -> bool:
-    answer = error.response
-    return answer.get("Error", {}).get("Code") in TAKEN and bool(answer["ResponseMetadata"].get("RetryAttempts"))
+def _require_range(answer: Mapping[str, Any], offset: int, count: int, length: int | None) -> None:
+    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.get("ContentRange") or "")
+    if not found or int(found[1]) != offset:
+        raise StoreError("The server does not send the range that was asked for.")
+    if length is not None and count < length:
+        raise RangeNotSatisfiable(size=int(found[3]))
 
 
 def _hush() -> None:
@@ -412,7 +436,9 @@ def _blocks(body: Any, count: int) -> Iterator[bytes]:
     while count:
         with explained():
             block: bytes = body.read(min(BLOCK, count))
-        if not block:
-            raise StoreError("The stored data ends before its recorded size.")
+            # botocore compares a checksum with what it has read when it meets the end.
+            is_longer = len(block) == count and body.read(1)
+        if not block or is_longer:
+            raise StoreError("The stored data has another size than the server has told.")
         count -= len(block)
         yield block

@@ -32,6 +32,8 @@ def explained(*, writing: bool = False) -> Iterator[None]:
         return
     except exceptions.ClientError as error:
         failure = refusal(error.response, error.operation_name, writing)
+    except exceptions.FlexibleChecksumError:
+        failure = StoreError("The S3 server sent other bytes than its checksum is of.")
     except (exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError):
         failure = StoreTimeout("The S3 server did not answer in time.")
     except (
@@ -51,6 +53,11 @@ def is_unknown(answer: Mapping[str, Any]) -> bool:
     """Whether the server does not know a header that was sent."""
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
     return bool(status == 501 or answer.get("Error", {}).get("Code") == "NotImplemented")
+
+
+def is_taken(answer: Mapping[str, Any]) -> bool:
+    """Whether an object of that name is there, or is just being written."""
+    return answer.get("Error", {}).get("Code") in TAKEN
 
 
 def refusal(answer: Mapping[str, Any], operation: str, writing: bool) -> FanlightError:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import logging
 import threading
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSResponse
 
-from fanlight.errors import BadStoreConfiguration, ObjectExists
+from fanlight.errors import BadStoreConfiguration, ObjectExists, StoreError
 from fanlight.stores.s3 import S3
 from tests.stores.glances import glance_store
 from tests.stores.place import STORE, Bytes, new_id, pattern
@@ -96,6 +98,92 @@ def test_servers_that_know_no_conditions(bucket: Bucket, size: int, caplog: pyte
     assert len(refused) == 1
     assert "knows no If-None-Match" in caplog.text
     assert bucket.contents() == []
+
+
+def answering(store: S3, operation: str, status: int, body: bytes, **headers: str) -> None:
+    """The server answers this to each such operation, which does not reach it."""
+
+    def answer(request: Any, **_more: Any) -> AWSResponse:
+        return AWSResponse(request.url, status, headers, Raw(body))
+
+    store._client.meta.events.register(f"before-send.s3.{operation}", answer)
+
+
+def refusal(code: str) -> bytes:
+    return f"<Error><Code>{code}</Code><Message>No</Message></Error>".encode()
+
+
+@pytest.mark.parametrize("size", [1000, 11 * MIB])
+def test_a_second_try_knows_the_first_where_the_server_encrypts(bucket: Bucket, size: int) -> None:
+    """The ETag is no MD5 then, and says nothing of the number of parts."""
+
+    def encrypted(parsed: dict[str, Any], **_more: Any) -> None:
+        parsed.update(ETag='"of-ciphertext"', ServerSideEncryption="aws:kms")
+
+    with forgetful(bucket.endpoint, b"PUT" if size < MIB else b"POST") as endpoint:
+        store = opened({**bucket.options(), **SMALL, "s3_store_host": endpoint})
+        store._client.meta.events.register("after-call.s3.HeadObject", encrypted)
+        url = store.add(new_id(), Bytes(pattern(size)), size).url
+    again = opened(bucket.options())
+    assert read(again, url) == pattern(size)
+    again.delete(url)
+    assert bucket.contents() == []
+
+
+def test_what_another_upload_has_completed_is_not_ours(ceph: Bucket) -> None:
+    """As long, of as many parts, and there in the moment before ours is completed: Amazon answers 412."""
+    object_id, theirs, ours = new_id(), b"t" * 11 * MIB, b"o" * 11 * MIB
+    other, store, done = opened({**ceph.options(), **SMALL}), opened({**ceph.options(), **SMALL}), []
+
+    def overtake(**_more: Any) -> None:
+        done.append(other.add(object_id, Bytes(theirs), len(theirs)))
+
+    store._client.meta.events.register("before-call.s3.CompleteMultipartUpload", overtake)
+    answering(store, "CompleteMultipartUpload", 412, refusal("PreconditionFailed"))
+    with pytest.raises(ObjectExists):
+        store.add(object_id, Bytes(ours), len(ours))
+    assert ceph.contents() == [object_id]
+    assert read(store, done[0].url) == theirs
+    store.delete(done[0].url)
+
+
+def test_credentials_that_may_not_list_open_uploads(bucket: Bucket, caplog: pytest.LogCaptureFixture) -> None:
+    """An upload whose first answer was lost arrives, and what is discarded is removed all the same."""
+    object_id, data = new_id(), pattern(11 * MIB)
+    with forgetful(bucket.endpoint, b"POST") as endpoint:
+        store = opened({**bucket.options(), **SMALL, "s3_store_host": endpoint})
+        answering(store, "ListMultipartUploads", 403, refusal("AccessDenied"))
+        assert read(store, store.add(object_id, Bytes(data), len(data)).url) == data
+        store.discard(object_id)
+    assert bucket.contents() == [f"{object_id} (open)"]
+    assert "that are still open stay" in caplog.text
+    opened(bucket.options()).discard(object_id)
+    assert bucket.contents() == []
+
+
+def test_a_bucket_that_another_upload_has_made_meanwhile() -> None:
+    place = gateway()
+    store = opened({**place.options(), "s3_store_create_bucket_on_put": True})
+    answering(store, "CreateBucket", 409, refusal("BucketAlreadyOwnedByYou"))
+    store._client.meta.events.register(
+        "before-call.s3.CreateBucket", lambda **_more: place.client.create_bucket(Bucket=place.name) and None
+    )
+    store.delete(store.add("first", Bytes(b"made"), 4).url)
+    place.client.delete_bucket(Bucket=place.name)
+    place.client.close()
+
+
+def test_an_answer_whose_checksum_is_of_other_bytes(ceph: Bucket) -> None:
+    options = {"s3_store_enable_data_integrity_protection": True}
+    store = opened({**ceph.options(), **options, "s3_store_response_checksum_validation": "when_supported"})
+    url = f"{store.planned_url(new_id())}"
+    headers = {
+        "Content-Length": "5",
+        "x-amz-checksum-crc32": base64.b64encode(zlib.crc32(b"other").to_bytes(4)).decode(),
+    }
+    answering(store, "GetObject", 200, b"bytes", **headers)
+    with pytest.raises(StoreError, match="checksum"):
+        read(store, url)
 
 
 class Raw(io.BytesIO):
