@@ -139,6 +139,7 @@ class Cinder(Store):
         address = Address.parse(url)
         client = self._account.client(context)
         with explained(deleting=True):
+            self._attacher.settle(client, address.volume)
             self._delete(client, address.volume)
 
     def discard(self, object_id: str) -> None:

@@ -70,7 +70,10 @@ class Attacher:
         self._multipath = bool(options["cinder_use_multipath"])
         self._enforce = bool(options["cinder_enforce_multipath"])
         self._properties: dict[str, Any] | None = None
+        self._calls = 1 + int(options["cinder_http_retries"])
         self._reading: dict[str, _Attachment] = {}
+        self._owed: dict[str, list[str]] = {}
+        """Attachments, by volume, of whose end Cinder could not be told."""
         self._turns = [threading.Lock() for _ in range(TURNS)]
         try:
             with warnings.catch_warnings():
@@ -120,6 +123,7 @@ class Attacher:
             return shared
 
     def _attach(self, client: Any, volume: str, mode: str) -> _Attachment:
+        self.settle(client, volume)
         number = self._reserved(client, volume, mode)
         try:
             connection = client.attachments.update(number, {**self._machine(), "mode": mode}).connection_info
@@ -129,8 +133,10 @@ class Attacher:
             devices.require_plain(connection, mode)
             client.attachments.complete(number)
         except BaseException:
-            with suppress(_gone()):
-                client.attachments.delete(number)
+            try:
+                self._detach(client, volume, number)
+            except Exception as error:
+                LOG.warning("volume %s is still attached: %s", volume, error)
             raise
         return _Attachment(client, volume, number, connection)
 
@@ -159,8 +165,20 @@ class Attacher:
                 if not attachment.uses:
                     if self._reading.get(attachment.volume) is attachment:
                         del self._reading[attachment.volume]
-                    with suppress(_gone()):
-                        attachment.client.attachments.delete(attachment.number)
+                    self._detach(attachment.client, attachment.volume, attachment.number)
+
+    def _detach(self, client: Any, volume: str, number: str) -> None:
+        try:
+            with suppress(_gone()):
+                client.attachments.delete(number)
+        except BaseException:
+            self._owed.setdefault(volume, []).append(number)
+            raise
+
+    def settle(self, client: Any, volume: str) -> None:
+        """Tell Cinder of attachments that have ended while it did not listen, or while their caller's token had."""
+        for number in self._owed.pop(volume, []):
+            self._detach(client, volume, number)
 
     def _turn(self, volume: str) -> threading.Lock:
         return self._turns[hash(volume) % TURNS]
@@ -168,18 +186,36 @@ class Attacher:
     def _reserved(self, client: Any, volume: str, mode: str) -> str:
         """An attachment that is not connected yet. A volume that is in use and can't be shared is waited for."""
         from cinderclient import exceptions
+        from keystoneauth1.exceptions import ConnectFailure
 
-        pause = 0.5
-        for attempt in range(self._tries):
+        asked = {"attachment": {"volume_uuid": volume, "connector": None, "mode": mode}}
+        pause, refused, lost = 0.5, 0, 0
+        while True:
             try:
-                made = client.attachments.create(volume, connector=None, instance_id=None, mode=mode)
-                return str(made["id"])
+                # keystoneauth would repeat it by itself, and meet what a lost answer has made.
+                _, made = client.client.post("/attachments", body=asked, connect_retries=0)
+                return str(made["attachment"]["id"])
             except exceptions.BadRequest as error:
-                if attempt + 1 == self._tries:
+                refused += 1
+                if refused >= self._tries:
                     raise StoreUnreachable("The volume is in use, and its type can't be attached twice.") from error
+            except ConnectFailure:
+                lost += 1
+                self._drop_reservations(client, volume)
+                if lost >= self._calls:
+                    raise
             time.sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 2)
-        raise StoreUnreachable
+
+    def _drop_reservations(self, client: Any, volume: str) -> None:
+        """Nobody knows the number of an attachment whose answer was lost. One that somebody else makes in this very
+        moment looks alike: theirs fails then, and they try again."""
+        try:
+            for one in client.attachments.list(search_opts={"volume_id": volume}):
+                if one.status == "reserved":
+                    self._detach(client, volume, one.id)
+        except Exception as error:
+            LOG.warning("volume %s may be reserved, of which nobody knows: %s", volume, error)
 
     def _machine(self) -> dict[str, Any]:
         """What Cinder must know of this machine: its name, address, and the initiators that it has."""
@@ -203,16 +239,18 @@ class Attacher:
         attachment = use.attachment
         if use.device is None:
             return
-        if use.file is not None and isinstance(use.path, str):
-            use.file.close()
-        with self._locked(attachment.connection, attachment.volume):
-            if attachment.owner is not None and not attachment.uses:
-                devices.hand_back(use.path, attachment.owner, _as_root)
-            if not _used_elsewhere(use):
-                # Forced: a device that stays shows the bytes of whatever volume gets its number next.
-                use.brick.disconnect_volume(attachment.connection, use.device, force=True)
-            if attachment.connection["driver_volume_type"] == "nfs":
-                self._unmount(use.brick, attachment.connection)
+        try:
+            if use.file is not None and isinstance(use.path, str):
+                use.file.close()
+        finally:
+            with self._locked(attachment.connection, attachment.volume):
+                if attachment.owner is not None and not attachment.uses:
+                    devices.hand_back(use.path, attachment.owner, _as_root)
+                if not _used_elsewhere(use):
+                    # Forced: a device that stays shows the bytes of whatever volume gets its number next.
+                    use.brick.disconnect_volume(attachment.connection, use.device, force=True)
+                if attachment.connection["driver_volume_type"] == "nfs":
+                    self._unmount(use.brick, attachment.connection)
 
     def _unmount(self, brick: Any, connection: Mapping[str, Any]) -> None:
         """Give the share back. The kernel counts who uses it: as long as somebody does, it refuses."""

@@ -39,7 +39,7 @@ from tests.stores.conformance import Backend, Conformance, Place, closed_port, s
 from tests.stores.leaving import Leaving
 from tests.stores.place import MIB, STORE, Bytes, new_id, pattern
 from tests.stores.reading import Reading
-from tests.stores.relay import forgetful
+from tests.stores.relay import Relay, forgetful
 from tests.stores.writing import Writing
 
 # os-brick imports modules that are on their way out; oslo.privsep leaves the log of its daemon to the collector.
@@ -195,6 +195,31 @@ def test_an_answer_that_is_lost(on_ceph: Volumes) -> None:
         location = place.put(Bytes(b"asked for twice"), 15)
         assert place.read(location) == b"asked for twice"
         assert on_ceph.leftovers() == [location.url.rpartition("/")[2]]
+        place.delete(location)
+    assert on_ceph.leftovers() == []
+
+
+def test_an_answer_that_is_lost_as_a_reader_comes(on_ceph: Volumes) -> None:
+    """What it reserved belongs to nobody, and would keep the volume from all readers, and from being deleted."""
+    location = Place(on_ceph, on_ceph.options()).put(Bytes(b"bytes"), 5)
+    with forgetful(needed("FANLIGHT_TEST_CINDER").removesuffix("/v3"), b"POST") as front:
+        place = Place(on_ceph, {**on_ceph.options(), "cinder_endpoint_template": f"{front}/v3/%(tenant)s"})
+        assert place.read(location) == b"bytes"
+        place.delete(location)
+    assert on_ceph.leftovers() == []
+
+
+def test_a_reader_that_ends_while_cinder_is_away(on_ceph: Volumes) -> None:
+    with Relay(needed("FANLIGHT_TEST_CINDER")) as front:
+        options = {"cinder_endpoint_template": f"{front.url}/v3/%(tenant)s", "cinder_http_retries": 0}
+        place = Place(on_ceph, {**on_ceph.options(), **options})
+        location = place.put(Bytes(b"bytes"), 5)
+        reader = place.stores.open(location)
+        front.cut()
+        assert b"".join(map(bytes, reader)) == b"bytes"
+        reader.close()
+        front.mend()
+        assert place.read(location) == b"bytes"
         place.delete(location)
     assert on_ceph.leftovers() == []
 
