@@ -190,6 +190,10 @@ def undo(service: Service, caller: Caller, lease: Lease, stored: Stored | None, 
             elif isinstance(error, StoreUnreachable | StoreTimeout):
                 # The driver has cleaned up as far as it could, without the back end.
                 service.stores.discard_partial(lease.store or "", lease.image_id)
+                if isinstance(error, StoreTimeout):
+                    # A server that is only slow may store it yet: then it goes when the lease has run out.
+                    abandon(service, lease, owing=True)
+                    return
         except (ObjectNotFound, StoreDeleteUnsupported):
             # A debt that nobody can pay (data in callers' accounts) would close the store to this image for ever.
             LOG.info("nothing more can be removed of the failed upload to image %s", lease.image_id)

@@ -21,7 +21,7 @@ from tests.edge.raw import eventually
 MODULE = """
 from pathlib import Path
 
-from fanlight.errors import ObjectExists, ObjectNotFound, StoreUnreachable
+from fanlight.errors import ObjectExists, ObjectNotFound, StoreTimeout, StoreUnreachable
 from fanlight.stores.driver import Added, Opened, Option, Store, leave_to_discard
 
 
@@ -39,6 +39,8 @@ class Keeping(Store):
             with self._path(object_id).open("wb", 0) as file:
                 while len(block := source.read(65536)):
                     file.write(block)
+                if self._path("slow").exists():
+                    raise StoreTimeout
                 return Added(f"keeping://{object_id}", file.tell())
         except BaseException as error:
             if self._path("locked").exists():
@@ -114,6 +116,21 @@ def test_what_cannot_be_removed_now_is_removed_later(
     assert not (folder / image_id).exists()
     assert member.upload(image_id, b"at last").status_code == 204
     assert member.get(f"/v2/images/{image_id}/file").content == b"at last"
+
+
+def test_what_a_slow_store_keeps_after_all_is_removed(one: Server, folder: Path) -> None:
+    """It took too long to answer, had nothing when it was asked to forget, and then stored what it had been sent."""
+    member = one.as_member(PROJECT)
+    image_id = member.create()["id"]
+    (folder / "locked").unlink()
+    (folder / "slow").touch()
+    assert member.upload(image_id, b"data").status_code == 503
+    assert not (folder / image_id).exists()
+    (folder / image_id).write_bytes(b"data")
+    (folder / "slow").unlink()
+    eventually(lambda: one.rows("SELECT kind FROM fanlight_leases") == [], 20)
+    assert not (folder / image_id).exists()
+    assert member.upload(image_id, b"again").status_code == 204
 
 
 def test_what_a_glance_has_left_in_saving(server: StartServer) -> None:
