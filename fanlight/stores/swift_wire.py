@@ -130,6 +130,8 @@ class Wires:
         if connection is None:
             cacert = self._verify if isinstance(self._verify, str) else None
             connection = swiftclient().HTTPConnection(storage, cacert=cacert, insecure=self._verify is False)
+            # Elsewhere a PUT would come without its bytes, a DELETE as a GET, and the token to whoever is there.
+            connection.requests_args["allow_redirects"] = False
         connecting = seconds if seconds >= STORE_SECONDS else CONNECT_SECONDS
         connection.requests_args["timeout"] = (connecting, seconds)
         return parts, connection
@@ -252,6 +254,8 @@ def explain(error: BaseException, writing: bool = False) -> FanlightError:
     """What an exception of swiftclient, requests or urllib3 means."""
     status = getattr(error, "http_status", None)
     if status is not None:
+        if 300 <= status < 400:
+            return StoreUnreachable(f"Swift redirects ({status}): its endpoint must be configured as it really is.")
         return ObjectExists() if status == 409 else meaning(status, "Swift", writing=writing)
     if _is_timeout(error):
         return StoreTimeout()
