@@ -96,7 +96,8 @@ class VCenter:
         self._stub: Any = None
         self._content: Any = None
         self._logins = 0
-        self._live = False
+        self._over = 0
+        """Sessions up to this number are known to be over."""
 
     # -- the session ---------------------------------------------------------------------------------------------
 
@@ -108,8 +109,7 @@ class VCenter:
     def forget(self, number: int) -> None:
         """The session of that number turned out to be over."""
         with self._turn:
-            if number == self._logins:
-                self._live = False
+            self._over = max(self._over, number)
 
     def require_live(self) -> None:
         """Ask whether the session still lives, and begin another if not: before a body that can be sent only once."""
@@ -134,23 +134,37 @@ class VCenter:
     def _begin(self) -> int:
         """A session that is not known to be over; its number."""
         with self._turn:
-            if not self._live:
+            if self._over >= self._logins:
                 with _explained():
                     self._log_in()
                 self._logins += 1
-                self._live = True
             return self._logins
 
     def _log_in(self) -> None:
         if self._stub is None:
-            # Not connect.SmartConnect: its look for the newest version has no time limit, and it keeps the session in a
-            # global. The adapter's own version (5.5) has all that is needed, and every later vCenter speaks it.
-            sdk = _sdk()
-            stub = sdk.SoapStubAdapter(self.account.host, PORT, sslContext=self._tls, httpConnectionTimeout=SECONDS)
+            stub = self._adapter()
             weakref.finalize(self, stub.DropConnections)
-            self._content = sdk.vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
+            self._content = _sdk().vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
             self._stub = stub
-        self._content.sessionManager.Login(self.account.user, self.account.password, None)
+        # By an adapter of its own, without the old cookie: vSphere refuses a Login within a session that still lives, and
+        # says that the password is wrong. The other adapter stays, since whatever was found hangs on it.
+        entering = self._adapter()
+        try:
+            sessions = type(self._content.sessionManager)(self._content.sessionManager._moId, entering)
+            sessions.Login(self.account.user, self.account.password, None)
+            self._stub.cookie, entering.cookie = entering.cookie, self._stub.cookie
+            if entering.cookie:
+                # The old session lives if only files were refused to it. So many are allowed, and it has half an hour.
+                with suppress(StoreError, _Expired), _explained():
+                    sessions.Logout()
+        finally:
+            entering.DropConnections()
+
+    def _adapter(self) -> Any:
+        """A way to vCenter, not connected yet."""
+        # Not connect.SmartConnect: its look for the newest version has no time limit, and it keeps the session in a
+        # global. The adapter's own version (5.5) has all that is needed, and every later vCenter speaks it.
+        return _sdk().SoapStubAdapter(self.account.host, PORT, sslContext=self._tls, httpConnectionTimeout=SECONDS)
 
     # -- datastores and files ------------------------------------------------------------------------------------
 

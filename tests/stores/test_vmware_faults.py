@@ -6,6 +6,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from fanlight.errors import (
 from fanlight.settings import StoreSettings, StoresSettings
 from fanlight.stores import create_stores, held, vcenter, vmware
 from fanlight.stores.driver import Leftovers
+from fanlight.stores.transfer import ask
 from fanlight.stores.vmware import Address, Vmware
 from tests.bed.vsphere import PASSWORD, USER, Simulator, free_address
 from tests.stores.listening import BODY, Listener
@@ -126,6 +128,27 @@ def test_session_that_ends_just_before_the_upload(simulator: Simulator, store: V
         with pytest.raises(StoreUnreachable):
             store.add("late", source, len(data) if known else None)
         store.delete(store.add("late", Bytes(data), len(data)).url)
+
+
+def test_session_that_is_thought_to_be_over(simulator: Simulator, store: Vmware) -> None:
+    """Within a session that lives a Login is refused, as if the password were wrong: so it comes from outside."""
+    vcenter = store._vcenter
+    vcenter.require_live()
+    first, cookie = vcenter.cookie()
+    vcenter.forget(first)
+    vcenter.require_live()
+    second, another = vcenter.cookie()
+    assert second == first + 1
+    assert another != cookie
+    # The old session does not stay behind.
+    address = Address(simulator.host, "openstack_glance", "none", "LocalDS_0", "/DC0")
+    for value, status in ((cookie, 401), (another, 404)):
+        connection = HTTPSConnection(simulator.host, vmware.PORT, timeout=5, context=store._tls)
+        answer = ask(connection, "HEAD", address.target, {"Cookie": value}, 5)
+        answer.close()
+        assert answer.status == status
+    # What was found with the first adapter goes on.
+    store.delete(store.add("after", Bytes(b"x"), 1).url)
 
 
 def test_vcenter_that_ends_every_session(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
