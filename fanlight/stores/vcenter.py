@@ -96,8 +96,10 @@ class VCenter:
         self._stub: Any = None
         self._content: Any = None
         self._logins = 0
+        self._noting = threading.Lock()
         self._over = 0
         """Sessions up to this number are known to be over."""
+        self._failed: tuple[float, StoreError] | None = None
 
     # -- the session ---------------------------------------------------------------------------------------------
 
@@ -108,7 +110,8 @@ class VCenter:
 
     def forget(self, number: int) -> None:
         """The session of that number turned out to be over."""
-        with self._turn:
+        # Not the lock of logins: whoever waited for that here would come too late to wait there.
+        with self._noting:
             self._over = max(self._over, number)
 
     def require_live(self) -> None:
@@ -132,12 +135,21 @@ class VCenter:
         raise StoreUnreachable("vCenter ends every session at once.")
 
     def _begin(self) -> int:
-        """A session that is not known to be over; its number."""
+        """A session that is not known to be over; its number. Raises StoreError."""
+        began = time.monotonic()
         with self._turn:
-            if self._over >= self._logins:
+            if self._over < self._logins:
+                return self._logins
+            # Who waited while another tried in vain does not try again: they would all wait one after the other.
+            if self._failed is not None and self._failed[0] > began:
+                raise type(self._failed[1])(str(self._failed[1]))
+            try:
                 with _explained():
                     self._log_in()
-                self._logins += 1
+            except StoreError as error:
+                self._failed = time.monotonic(), error
+                raise
+            self._logins += 1
             return self._logins
 
     def _log_in(self) -> None:
@@ -146,8 +158,8 @@ class VCenter:
             weakref.finalize(self, stub.DropConnections)
             self._content = _sdk().vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
             self._stub = stub
-        # By an adapter of its own, without the old cookie: vSphere refuses a Login within a session that still lives, and
-        # says that the password is wrong. The other adapter stays, since whatever was found hangs on it.
+        # By an adapter of its own, without the old cookie: a Login within a session that still lives is refused, as if
+        # the password were wrong. The other adapter stays, since whatever was found hangs on it.
         entering = self._adapter()
         try:
             sessions = type(self._content.sessionManager)(self._content.sessionManager._moId, entering)
