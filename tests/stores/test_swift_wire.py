@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from fanlight.errors import StoreUnreachable
+from fanlight.errors import StoreError, StoreUnreachable
 from fanlight.stores.swift import Swift
 from tests.stores import swift_bed as bed
 from tests.stores.place import STORE, Bytes, pattern
@@ -37,10 +37,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Auth-Token", "token")
         if 300 <= status < 400:
             self.send_header("Location", f"{self.server.elsewhere}{self.path}")
-        self.send_header("Content-Length", "0")
+        self.send_header(*self.server.length)
         self.end_headers()
 
     do_HEAD = do_PUT = do_POST = do_DELETE = do_GET
+
+    def handle(self) -> None:
+        super().handle()
+        self.server.left.release()
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing: `requests` has it."""
@@ -56,7 +60,10 @@ class Proxy(ThreadingHTTPServer):
         self.requests: list[tuple[str, str, int]] = []
         """Method, path, and the client's port."""
         self.answers: dict[str, int] = {}
+        self.length = ("Content-Length", "0")
         self.elsewhere = elsewhere
+        self.left = threading.Semaphore(0)
+        """Has one for each connection that has ended."""
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def __enter__(self) -> Proxy:
@@ -132,3 +139,19 @@ def test_the_token_goes_nowhere_else(proxy: Proxy, elsewhere: Proxy, status: int
         store.delete(url)
     assert proxy.requests[-1][0] == "DELETE"
     assert elsewhere.requests == []
+
+
+# -- connections
+
+
+def test_download_of_an_unknown_size_is_hung_up(proxy: Proxy) -> None:
+    """What comes after the head would come for as long as the error is remembered."""
+    store = driver(proxy)
+    url = store._url("image", f"{proxy.url}/auth/v1.0")
+    store._account_link(store._service_account()).storage()
+    assert proxy.left.acquire(timeout=5), "the login"
+    proxy.answers["GET"], proxy.length = 200, ("Transfer-Encoding", "chunked")
+    with pytest.raises(StoreError, match="how large") as raised:
+        store.open(url)
+    assert proxy.left.acquire(timeout=1)
+    del raised
