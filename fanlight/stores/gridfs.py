@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -100,6 +101,7 @@ class GridFS(Store):
         self._chunks: Collection[Any] = client[database]["fs.chunks"]
         self._indexing = threading.Lock()
         self._indexed = False
+        self._failed: tuple[float, StoreError] | None = None
 
     def open(self, url: str, offset: int = 0, length: int | None = None, context: Context | None = None) -> Opened:
         """Find the file; its chunks are asked for as they are read."""
@@ -120,8 +122,8 @@ class GridFS(Store):
         """Write the chunks, then the entry. An id with an entry, or with a chunk 0, is taken."""
         from bson import ObjectId
 
+        self._index()
         with _explained(writing=True):
-            self._index()
             if self._files.find_one({"_id": object_id}, {"_id": 1}) is not None:
                 raise ObjectExists
         mark = ObjectId()
@@ -242,12 +244,22 @@ class GridFS(Store):
                 self._chunks.delete_many({"files_id": file_id})
 
     def _index(self) -> None:
-        """The specification's unique index: without it two uploads could own one id."""
+        """The specification's unique index: without it two uploads could own one id. Raises StoreError."""
+        began = time.monotonic()
         with self._indexing:
-            if not self._indexed:
-                self._chunks.create_index([("files_id", 1), ("n", 1)], unique=True)
-                self._files.create_index([("filename", 1), ("uploadDate", 1)])
-                self._indexed = True
+            if self._indexed:
+                return
+            # Who waited while another tried in vain does not try again: they would all wait one after the other.
+            if self._failed is not None and self._failed[0] > began:
+                raise type(self._failed[1])(str(self._failed[1]))
+            try:
+                with _explained(writing=True):
+                    self._chunks.create_index([("files_id", 1), ("n", 1)], unique=True)
+                    self._files.create_index([("filename", 1), ("uploadDate", 1)])
+            except StoreError as error:
+                self._failed = time.monotonic(), error
+                raise
+            self._indexed = True
 
 
 def _client(uri: str, database: str | None) -> tuple[MongoClient[Any], str]:

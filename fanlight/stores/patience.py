@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
 
-from fanlight.errors import StoreTimeout
+from fanlight.errors import StoreTimeout, StoreUnreachable
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -31,7 +31,10 @@ class Patience:
         self._change = threading.Condition()
 
     def limit(self, function: Callable[..., T], undo: Callable[[T], object] | None = None) -> Callable[..., T]:
-        """The same function, which raises StoreTimeout in time. `undo`: for an outcome that comes too late."""
+        """The same function, which raises StoreTimeout in time, and StoreUnreachable if no thread can be had.
+
+        `undo`: for an outcome that comes too late.
+        """
         return partial(self._call, function, undo) if self._seconds else function
 
     def _call(self, function: Callable[..., T], undo: Callable[[T], object] | None, *args: Any) -> T:
@@ -43,7 +46,13 @@ class Patience:
                 LOG.warning("store %s: %d of %d threads are busy", self._store_id, self._running, self._most)
         outcome: Future[T] = Future()
         # A daemon, since nobody can end a call that hangs in the kernel: it must not keep the service from ending.
-        threading.Thread(target=self._run, args=(outcome, function, args), daemon=True).start()
+        thread = threading.Thread(target=self._run, args=(outcome, function, args), daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:
+            # A thread that never ran does not count itself as ended.
+            self._end_one()
+            raise StoreUnreachable("The service cannot start another thread now.") from error
         with self._change:
             if not self._change.wait_for(outcome.done, self._seconds):
                 if undo is not None:
@@ -56,6 +65,9 @@ class Patience:
             outcome.set_result(function(*args))
         except BaseException as error:
             outcome.set_exception(error)
+        self._end_one()
+
+    def _end_one(self) -> None:
         with self._change:
             self._running -= 1
             self._change.notify_all()

@@ -29,11 +29,15 @@ class Download:
         self._wire: Any = None
         found = self._ask(None if length is None else offset + length)
         self._etag = found.get("etag")
-        total = size_of(link, found)
-        self._end = total if length is None else offset + length
-        if self._end > total:
+        try:
+            total = size_of(link, found)
+            self._end = total if length is None else offset + length
+            if self._end > total:
+                raise RangeNotSatisfiable(size=total)
+        except BaseException:
+            # The answer goes on coming, and nobody else knows of it.
             self.close()
-            raise RangeNotSatisfiable(size=total)
+            raise
         self.size = self._end - offset
 
     def blocks(self) -> Iterator[bytes]:

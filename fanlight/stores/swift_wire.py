@@ -37,6 +37,8 @@ LONG = {"get_container": 60, "delete_object": 60}
 """The same for those that are more work: a long list, a static large object with all its segments."""
 IDLE = 8
 """Connections to one server that are kept for later."""
+IDLE_SECONDS = 30.0
+"""How long. A firewall may have forgotten an older one, and tell nobody: its next request would wait in vain."""
 PAUSES = (0.2, 1.0)
 """Seconds before a request that failed for a passing reason is repeated."""
 _BROKEN = frozenset({408, 499})
@@ -115,7 +117,8 @@ class Wires:
     def __init__(self, verify: bool | str) -> None:
         self._verify = verify
         self._lock = threading.Lock()
-        self._idle: dict[tuple[str, str, float], deque[Any]] = {}
+        self._idle: dict[tuple[str, str, float], deque[tuple[float, Any]]] = {}
+        """Each with the time since when, the oldest first."""
 
     def take(self, storage: str, seconds: float) -> Any:
         """What swiftclient calls `http_conn`. `seconds`: the limit for whatever is waited for.
@@ -124,12 +127,15 @@ class Wires:
         limit has connections of its own, and where data is sent connecting has that same limit.
         """
         parts = urlsplit(storage)
+        self._close_old()
         with self._lock:
             idle = self._idle.get((parts.scheme, parts.netloc, seconds))
-            connection = idle.pop() if idle else None
+            connection = idle.pop()[1] if idle else None
         if connection is None:
             cacert = self._verify if isinstance(self._verify, str) else None
             connection = swiftclient().HTTPConnection(storage, cacert=cacert, insecure=self._verify is False)
+            # Elsewhere a PUT would come without its bytes, a DELETE as a GET, and the token to whoever is there.
+            connection.requests_args["allow_redirects"] = False
         connecting = seconds if seconds >= STORE_SECONDS else CONNECT_SECONDS
         connection.requests_args["timeout"] = (connecting, seconds)
         return parts, connection
@@ -141,9 +147,18 @@ class Wires:
             seconds = connection.requests_args["timeout"][1]
             idle = self._idle.setdefault((parts.scheme, parts.netloc, seconds), deque())
             if len(idle) < IDLE:
-                idle.append(connection)
+                idle.append((time.monotonic(), connection))
                 return
         connection.close()
+
+    def _close_old(self) -> None:
+        """Close what was kept for long enough, to whatever server."""
+        with self._lock:
+            start = time.monotonic() - IDLE_SECONDS
+            kept = self._idle.values()
+            old = [idle.popleft()[1] for idle in kept for _ in range(len(idle)) if idle[0][0] < start]
+        for connection in old:
+            connection.close()
 
 
 class Body(Protocol):
@@ -252,6 +267,8 @@ def explain(error: BaseException, writing: bool = False) -> FanlightError:
     """What an exception of swiftclient, requests or urllib3 means."""
     status = getattr(error, "http_status", None)
     if status is not None:
+        if 300 <= status < 400:
+            return StoreUnreachable(f"Swift redirects ({status}): its endpoint must be configured as it really is.")
         return ObjectExists() if status == 409 else meaning(status, "Swift", writing=writing)
     if _is_timeout(error):
         return StoreTimeout()

@@ -96,7 +96,10 @@ class VCenter:
         self._stub: Any = None
         self._content: Any = None
         self._logins = 0
-        self._live = False
+        self._noting = threading.Lock()
+        self._over = 0
+        """Sessions up to this number are known to be over."""
+        self._failed: tuple[float, StoreError] | None = None
 
     # -- the session ---------------------------------------------------------------------------------------------
 
@@ -107,9 +110,9 @@ class VCenter:
 
     def forget(self, number: int) -> None:
         """The session of that number turned out to be over."""
-        with self._turn:
-            if number == self._logins:
-                self._live = False
+        # Not the lock of logins: whoever waited for that here would come too late to wait there.
+        with self._noting:
+            self._over = max(self._over, number)
 
     def require_live(self) -> None:
         """Ask whether the session still lives, and begin another if not: before a body that can be sent only once."""
@@ -132,25 +135,48 @@ class VCenter:
         raise StoreUnreachable("vCenter ends every session at once.")
 
     def _begin(self) -> int:
-        """A session that is not known to be over; its number."""
+        """A session that is not known to be over; its number. Raises StoreError."""
+        began = time.monotonic()
         with self._turn:
-            if not self._live:
+            if self._over < self._logins:
+                return self._logins
+            # Who waited while another tried in vain does not try again: they would all wait one after the other.
+            if self._failed is not None and self._failed[0] > began:
+                raise type(self._failed[1])(str(self._failed[1]))
+            try:
                 with _explained():
                     self._log_in()
-                self._logins += 1
-                self._live = True
+            except StoreError as error:
+                self._failed = time.monotonic(), error
+                raise
+            self._logins += 1
             return self._logins
 
     def _log_in(self) -> None:
         if self._stub is None:
-            # Not connect.SmartConnect: its look for the newest version has no time limit, and it keeps the session in a
-            # global. The adapter's own version (5.5) has all that is needed, and every later vCenter speaks it.
-            sdk = _sdk()
-            stub = sdk.SoapStubAdapter(self.account.host, PORT, sslContext=self._tls, httpConnectionTimeout=SECONDS)
+            stub = self._adapter()
             weakref.finalize(self, stub.DropConnections)
-            self._content = sdk.vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
+            self._content = _sdk().vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
             self._stub = stub
-        self._content.sessionManager.Login(self.account.user, self.account.password, None)
+        # By an adapter of its own, without the old cookie: a Login within a session that still lives is refused, as if
+        # the password were wrong. The other adapter stays, since whatever was found hangs on it.
+        entering = self._adapter()
+        try:
+            sessions = type(self._content.sessionManager)(self._content.sessionManager._moId, entering)
+            sessions.Login(self.account.user, self.account.password, None)
+            self._stub.cookie, entering.cookie = entering.cookie, self._stub.cookie
+            if entering.cookie:
+                # The old session lives if only files were refused to it. So many are allowed, and it has half an hour.
+                with suppress(StoreError, _Expired), _explained():
+                    sessions.Logout()
+        finally:
+            entering.DropConnections()
+
+    def _adapter(self) -> Any:
+        """A way to vCenter, not connected yet."""
+        # Not connect.SmartConnect: its look for the newest version has no time limit, and it keeps the session in a
+        # global. The adapter's own version (5.5) has all that is needed, and every later vCenter speaks it.
+        return _sdk().SoapStubAdapter(self.account.host, PORT, sslContext=self._tls, httpConnectionTimeout=SECONDS)
 
     # -- datastores and files ------------------------------------------------------------------------------------
 

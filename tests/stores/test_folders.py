@@ -22,6 +22,7 @@ from fanlight.errors import (
     StoreFull,
     StoreReadOnly,
     StoreTimeout,
+    StoreUnreachable,
 )
 from fanlight.settings import StoreSettings, StoresSettings
 from fanlight.stores import Stores, create_stores, get_from_backend, held, store_add_to_backend
@@ -364,6 +365,21 @@ def test_calls_that_hang(hung: threading.Event, caplog: pytest.LogCaptureFixture
         patience.limit(int)("7")
     hung.set()
     assert Patience("s", 10, 2, 50).limit(int)("8") == 8
+
+
+def test_threads_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a limit of processes, say. Those calls do not count as running for ever."""
+    patience = Patience("s", 0.2, 2, 100)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for _ in range(3):
+            with pytest.raises(StoreUnreachable, match="thread"):
+                patience.limit(int)("7")
+    assert patience.limit(int)("7") == 7
 
 
 def test_calls_have_time_for_ever_by_default(hung: threading.Event) -> None:

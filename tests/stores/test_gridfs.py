@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 import uuid
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ from fanlight.stores.driver import Added
 from fanlight.stores.gridfs import BATCH, CHUNK, Address, GridFS
 from tests.bed.databases import needed
 from tests.bed.mongowire import Server
+from tests.stores.faults import silent_port
 from tests.stores.place import Bytes, Failing, new_id, pattern
 from tests.stores.test_gridfs_conformance import serving
 
@@ -288,6 +290,24 @@ def test_server_that_hangs_in_the_middle(server: Server) -> None:
         next(blocks)
     server.answering.set()
     assert len(read(store, "a")) == 2 * BATCH
+
+
+def test_silent_server_is_waited_for_once() -> None:
+    """The index is made by one thread at a time: the fifth would be told after five times the limit."""
+    with silent_port() as port, ThreadPoolExecutor(5) as pool:
+        store = configured(mongodb_store_uri=f"mongodb://127.0.0.1:{port}/images?serverSelectionTimeoutMS=1000")
+
+        def add(number: int) -> None:
+            with pytest.raises((StoreTimeout, StoreUnreachable)):
+                store.add(f"a{number}", Bytes(b"x"), 1)
+
+        began = time.monotonic()
+        assert len([*pool.map(add, range(5))]) == 5
+        assert time.monotonic() - began < 1.9
+        # Who comes later tries again.
+        add(5)
+        assert time.monotonic() - began > 1.9
+        store._closing()
 
 
 def test_server_that_comes_back(server: Server) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,11 @@ from fanlight.errors import (
     StoreUnreachable,
 )
 from fanlight.settings import StoreSettings, StoresSettings
-from fanlight.stores import create_stores, held, vcenter, vmware
+from fanlight.stores import create_stores, held, transfer, vcenter, vmware
 from fanlight.stores.driver import Leftovers
 from fanlight.stores.vmware import Address, Vmware
 from tests.bed.vsphere import PASSWORD, USER, Simulator, free_address
+from tests.stores.faults import silent_port
 from tests.stores.listening import BODY, Listener
 from tests.stores.place import MIB, Bytes, pattern
 
@@ -128,6 +131,27 @@ def test_session_that_ends_just_before_the_upload(simulator: Simulator, store: V
         store.delete(store.add("late", Bytes(data), len(data)).url)
 
 
+def test_session_that_is_thought_to_be_over(simulator: Simulator, store: Vmware) -> None:
+    """Within a session that lives a Login is refused, as if the password were wrong: so it comes from outside."""
+    ours = store._vcenter
+    ours.require_live()
+    first, cookie = ours.cookie()
+    ours.forget(first)
+    ours.require_live()
+    second, another = ours.cookie()
+    assert second == first + 1
+    assert another != cookie
+    # The old session does not stay behind.
+    address = Address(simulator.host, "openstack_glance", "none", "LocalDS_0", "/DC0")
+    for value, status in ((cookie, 401), (another, 404)):
+        connection = HTTPSConnection(simulator.host, vcenter.PORT, timeout=5, context=store._tls)
+        answer = transfer.ask(connection, "HEAD", address.target, {"Cookie": value}, 5)
+        answer.close()
+        assert answer.status == status
+    # What was found with the first adapter goes on.
+    store.delete(store.add("after", Bytes(b"x"), 1).url)
+
+
 def test_vcenter_that_ends_every_session(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     store = made(simulator, vmware_api_retry_count=2)
     url = f"vsphere://{simulator.host}/folder/openstack_glance/none?dsName=LocalDS_0&dcPath=%2FDC0"
@@ -138,6 +162,37 @@ def test_vcenter_that_ends_every_session(simulator: Simulator, monkeypatch: pyte
         store.get_size(url)
     assert len(simulator.requests("HEAD /folder/")) == before + 3
     assert cookie not in str(raised.value)
+
+
+@pytest.mark.parametrize("where", ["before", "within"])
+def test_silent_vcenter_is_waited_for_once(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """One thread at a time logs in: the fifth would be told after five times the limit.
+
+    `within`: they have had a session, and are told all at once that it is over.
+    """
+    monkeypatch.setattr(vcenter, "SECONDS", 1.0)
+    with silent_port() as port, ThreadPoolExecutor(5) as pool:
+        monkeypatch.setattr(vcenter, "PORT", port)
+        account = vcenter.Account("127.0.0.1", USER, PASSWORD)
+        one = vcenter.VCenter(account, ssl.create_default_context(), 1, 1.0)
+        together = threading.Barrier(5, timeout=10)
+
+        def look(_: object) -> None:
+            together.wait()
+            raise vcenter._Expired
+
+        def ask() -> None:
+            with pytest.raises(StoreTimeout):
+                one.call(look)
+
+        one._logins = 1 if where == "within" else 0
+        began = time.monotonic()
+        for job in [pool.submit(ask) for _ in range(5)]:
+            job.result()
+        assert time.monotonic() - began < 1.9
+        # Who comes later tries again.
+        ask()
+        assert time.monotonic() - began > 1.9
 
 
 # -- uploads that fail
