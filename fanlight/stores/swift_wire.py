@@ -149,7 +149,7 @@ class Wires:
             if len(idle) < IDLE:
                 idle.append((time.monotonic(), connection))
                 return
-        connection.close()
+        _hang_up(connection)
 
     def _close_old(self) -> None:
         """Close what was kept for long enough, to whatever server."""
@@ -158,7 +158,13 @@ class Wires:
             kept = self._idle.values()
             old = [idle.popleft()[1] for idle in kept for _ in range(len(idle)) if idle[0][0] < start]
         for connection in old:
-            connection.close()
+            _hang_up(connection)
+
+
+def _hang_up(connection: Any) -> None:
+    connection.close()
+    # urllib3 ends an idle connection when the last answer over it is forgotten, and swiftclient's refers to itself.
+    connection.resp = None
 
 
 class Body(Protocol):
@@ -218,7 +224,7 @@ class Link:
         if whole:
             self._wires.give(wire)
         else:
-            wire[1].close()
+            _hang_up(wire[1])
 
     def _call(
         self,
@@ -240,7 +246,7 @@ class Link:
             except BaseException as error:
                 status = getattr(error, "http_status", None)
                 if status is None or status in _BROKEN or not fresh():
-                    wire[1].close()
+                    _hang_up(wire[1])
                 else:
                     self._wires.give(wire)
                 if not isinstance(error, failures()):
