@@ -133,10 +133,7 @@ class Attacher:
             devices.require_plain(connection, mode)
             client.attachments.complete(number)
         except BaseException:
-            try:
-                self._detach(client, volume, number)
-            except Exception as error:
-                LOG.warning("volume %s is still attached: %s", volume, error)
+            self._detach_quietly(client, volume, number)
             raise
         return _Attachment(client, volume, number, connection)
 
@@ -176,9 +173,18 @@ class Attacher:
             raise
 
     def settle(self, client: Any, volume: str) -> None:
-        """Tell Cinder of attachments that have ended while it did not listen, or while their caller's token had."""
+        """Tell Cinder of attachments that have ended while it did not listen, or while their caller's token had.
+
+        What it cannot be told now either stays owed. Raises nothing: whether it matters, what is asked next will show.
+        """
         for number in self._owed.pop(volume, []):
+            self._detach_quietly(client, volume, number)
+
+    def _detach_quietly(self, client: Any, volume: str, number: str) -> None:
+        try:
             self._detach(client, volume, number)
+        except Exception as error:
+            LOG.warning("volume %s is still attached: %s", volume, error)
 
     def _turn(self, volume: str) -> threading.Lock:
         return self._turns[hash(volume) % TURNS]

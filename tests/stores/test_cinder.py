@@ -218,6 +218,12 @@ def test_a_reader_that_ends_while_cinder_is_away(on_ceph: Volumes) -> None:
         front.cut()
         assert b"".join(map(bytes, reader)) == b"bytes"
         reader.close()
+        # Nor is any forgotten where Cinder is asked meanwhile. It knows nothing of the first of these two.
+        driver: Any = place.driver
+        [owed] = driver._attacher._owed.values()
+        owed.insert(0, str(uuid.uuid4()))
+        with pytest.raises(StoreUnreachable):
+            place.delete(location)
         front.mend()
         assert place.read(location) == b"bytes"
         place.delete(location)
