@@ -92,6 +92,7 @@ class Worker:
         self._told = b""
         self._yielded = 0
         self._most = 0
+        self._accepting = False
         self._wake: asyncio.Event
 
     def run(self, control: int, ready: Callable[[], None]) -> int:
@@ -129,9 +130,11 @@ class Worker:
         for listener in self._sockets:
             listener.setblocking(False)
             loop.add_reader(listener, self._accept, listener, make)
+        self._accepting = True
         self._loads.tell(self._number, 0)
         ready()
         await self._wake.wait()
+        self._accepting = False
         for listener in self._sockets:
             loop.remove_reader(listener)
             listener.close()
@@ -195,7 +198,7 @@ class Worker:
 
     def _count(self, more: int) -> None:
         self._open += more
-        if not self._wake.is_set():
+        if self._accepting:
             self._loads.tell(self._number, self._open)
 
     async def _connect(self, connection: socket.socket, factory: Callable[[], Connection]) -> None:
@@ -211,7 +214,7 @@ class Worker:
         loop.remove_reader(listener)
 
         def resume() -> None:
-            if not self._wake.is_set():
+            if self._accepting:
                 loop.add_reader(listener, self._accept, listener, factory)
 
         loop.call_later(seconds, resume)

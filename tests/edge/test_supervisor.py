@@ -298,6 +298,23 @@ def test_a_reload_ends_no_transfer_however_long_it_takes(start: Start) -> None:
     assert 0.3 < time.monotonic() - began < 4
 
 
+def test_a_worker_that_waits_for_room_as_it_is_told_to_end_accepts_no_more(start: Start) -> None:
+    """Connections get half of the descriptors. The listener is looked at again after a pause: by then it is closed."""
+    server = start(files=64)
+    busy = [server.connect() for _ in range(32)]
+    for connection in busy:
+        connection.sendall(b"GET /sleep/3 HTTP/1.1\r\nHost: x\r\n\r\n")
+    time.sleep(0.5)
+    with server.connect() as waiting:
+        waiting.sendall(b"GET /generation HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.3)
+        server.tell(signal.SIGTERM)
+        assert closed(waiting)
+    assert [read_answer(connection).status for connection in busy] == [200] * len(busy)
+    assert server.wait() == 0
+    assert "Traceback" not in server.log.read_text()
+
+
 def test_a_refused_reload_changes_nothing(start: Start, tmp_path: Path) -> None:
     refusal = tmp_path / "refusal"
     server = start(refusal=str(refusal))
