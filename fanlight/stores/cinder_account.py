@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +23,7 @@ from fanlight.errors import (
 )
 from fanlight.stores import rbd_cluster
 from fanlight.stores.driver import Context
+from fanlight.stores.patience import Turn
 
 VERSION = "3.54"
 """Microversion with attachments that say how they are used."""
@@ -55,8 +55,7 @@ class Account:
         self._template = _template(options["cinder_endpoint_template"])
         self._lock = threading.Lock()
         self._own: Any = None
-        self._entering = threading.Lock()
-        self._failed: tuple[float, StoreError] | None = None
+        self._entering = Turn()
         self._auth = self._credentials() if options["cinder_store_auth_address"] else None
 
     @property
@@ -76,17 +75,8 @@ class Account:
 
     def _log_in(self, auth: Any) -> None:
         """Fetch a token by itself, so that a Keystone that is silent costs seconds; it is kept."""
-        began = time.monotonic()
-        with self._entering:
-            # Who waited while another tried in vain does not try again: they would all wait one after the other.
-            if self._failed is not None and self._failed[0] > began:
-                raise type(self._failed[1])(str(self._failed[1]))
-            try:
-                with explained():
-                    auth.get_access(self._session(timeout=LOGIN_SECONDS, verify=self._verify()))
-            except StoreError as error:
-                self._failed = time.monotonic(), error
-                raise
+        with self._entering.taken(), explained():
+            auth.get_access(self._session(timeout=LOGIN_SECONDS, verify=self._verify()))
 
     def _credentials(self) -> Any:
         given = self._options

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -38,6 +36,7 @@ from fanlight.errors import (
     StoreUnreachable,
 )
 from fanlight.stores.driver import Added, Context, Opened, Source, Store, leave_to_discard
+from fanlight.stores.patience import Turn
 
 if TYPE_CHECKING:
     from bson import ObjectId
@@ -99,9 +98,8 @@ class GridFS(Store):
         self._client = client
         self._files: Collection[Any] = client[database]["fs.files"]
         self._chunks: Collection[Any] = client[database]["fs.chunks"]
-        self._indexing = threading.Lock()
+        self._indexing = Turn()
         self._indexed = False
-        self._failed: tuple[float, StoreError] | None = None
 
     def open(self, url: str, offset: int = 0, length: int | None = None, context: Context | None = None) -> Opened:
         """Find the file; its chunks are asked for as they are read."""
@@ -245,21 +243,11 @@ class GridFS(Store):
 
     def _index(self) -> None:
         """The specification's unique index: without it two uploads could own one id. Raises StoreError."""
-        began = time.monotonic()
-        with self._indexing:
-            if self._indexed:
-                return
-            # Who waited while another tried in vain does not try again: they would all wait one after the other.
-            if self._failed is not None and self._failed[0] > began:
-                raise type(self._failed[1])(str(self._failed[1]))
-            try:
-                with _explained(writing=True):
-                    self._chunks.create_index([("files_id", 1), ("n", 1)], unique=True)
-                    self._files.create_index([("filename", 1), ("uploadDate", 1)])
-            except StoreError as error:
-                self._failed = time.monotonic(), error
-                raise
-            self._indexed = True
+        with self._indexing.taken(), _explained(writing=True):
+            if not self._indexed:
+                self._chunks.create_index([("files_id", 1), ("n", 1)], unique=True)
+                self._files.create_index([("filename", 1), ("uploadDate", 1)])
+                self._indexed = True
 
 
 def _client(uri: str, database: str | None) -> tuple[MongoClient[Any], str]:

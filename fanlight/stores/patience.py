@@ -1,15 +1,21 @@
-"""Calls that may hang: a network file system whose server is away blocks whoever asks, for as long as it is away."""
+"""Waiting for back ends that do not answer, with an end.
+
+`Patience` for calls that may hang: a network file system whose server is away blocks whoever asks, for as long as it
+is away. `Turn` for what all callers need first, so that they do not wait for a dead back end one after the other.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from fanlight.errors import StoreTimeout, StoreUnreachable
+from fanlight.errors import StoreError, StoreTimeout, StoreUnreachable
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -71,3 +77,30 @@ class Patience:
         with self._change:
             self._running -= 1
             self._change.notify_all()
+
+
+class Turn:
+    """For what one caller does for all: a login, a connection, an index. Safe in any thread.
+
+    One at a time. Who waited while another tried in vain does not try again, but gets that failure.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._failure: tuple[float, type[StoreError], str] | None = None
+        """When, and what. Not the error itself: its traceback holds all that the caller had in hand."""
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Within it look first whether another has done it. Raises the StoreError of an attempt during the wait."""
+        began = time.monotonic()
+        with self._lock:
+            if self._failure is not None and self._failure[0] > began:
+                _, kind, message = self._failure
+                raise kind(message)
+            try:
+                yield
+            except StoreError as error:
+                self._failure = time.monotonic(), type(error), str(error)
+                raise
+            self._failure = None

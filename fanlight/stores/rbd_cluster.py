@@ -10,8 +10,6 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +27,7 @@ from fanlight.errors import (
     StoreTimeout,
     StoreUnreachable,
 )
+from fanlight.stores.patience import Turn
 
 LOG = logging.getLogger(__name__)
 PATIENCE = {
@@ -81,10 +80,9 @@ class Cluster:
     def __init__(self, conf: str, user: str | None, timeout: int) -> None:
         self._rados, self.rbd = libraries()
         self._conf, self._user, self._timeout = conf, user, timeout
-        self._lock = threading.Lock()
+        self._connecting = Turn()
         self._handle: Any = None
         self._fsid = ""
-        self._failed: tuple[float, StoreError] | None = None
 
     def configured(self) -> Any:
         """A handle with all its options that is not connected. Raises BadStoreConfiguration."""
@@ -105,32 +103,27 @@ class Cluster:
 
     def handle(self) -> Any:
         """The connected handle. Raises StoreUnreachable, StoreTimeout, BadStoreConfiguration."""
-        if self._handle is not None:
-            return self._handle
-        began = time.monotonic()
-        with self._lock:
-            if self._handle is None:
-                # Who waited while another tried in vain does not try again: they would all wait one after the other.
-                if self._failed is not None and self._failed[0] > began:
-                    raise type(self._failed[1])(str(self._failed[1]))
-                self._connect()
-            return self._handle
+        handle = self._handle
+        if handle is None:
+            with self._connecting.taken():
+                handle = self._handle
+                if handle is None:
+                    handle = self._handle = self._connect()
+        return handle
 
-    def _connect(self) -> None:
+    def _connect(self) -> Any:
         handle = self.configured()
         try:
             handle.connect()
             self._fsid = handle.get_fsid()
         except self._rados.Error as error:
-            failure = _unconnected(error)
-            self._failed = time.monotonic(), failure
-            raise failure from error
-        self._handle = handle
+            raise _unconnected(error) from error
+        return handle
 
     def forget(self) -> None:
         """Connect anew at the next operation. Those that run keep what they have."""
-        with self._lock:
-            self._handle = None
+        # Without the turn: whoever waited for that would wait for the others' connecting.
+        self._handle = None
 
     @property
     def fsid(self) -> str:

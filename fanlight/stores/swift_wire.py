@@ -24,6 +24,7 @@ from fanlight.errors import (
     StoreTimeout,
     StoreUnreachable,
 )
+from fanlight.stores.patience import Turn
 from fanlight.stores.statuses import PASSING, meaning
 
 CONNECT_SECONDS = 5
@@ -61,34 +62,26 @@ class Session:
 
     def __init__(self, log_in: Callable[[], Grant], margin: float = 0, *, renewable: bool = True) -> None:
         self._log_in, self._margin, self._renewable = log_in, margin, renewable
-        self._lock = threading.Lock()
+        self._entering = Turn()
         self._grant: Grant | None = None
-        self._failure: tuple[float, FanlightError] | None = None
 
     def grant(self) -> Grant:
         """A token that holds for at least the margin. Raises StoreError."""
         grant = self._grant
         if grant is not None and self._lasts(grant):
             return grant
-        asked = time.monotonic()
-        with self._lock:
-            if self._grant is not None and self._lasts(self._grant):
-                return self._grant
-            # Whoever waited while a login failed need not wait for the next one to fail.
-            if self._failure is not None and self._failure[0] > asked:
-                raise self._failure[1]
-            try:
-                self._grant = self._log_in()
-            except FanlightError as error:
-                self._failure = time.monotonic(), error
-                raise
-            return self._grant
+        with self._entering.taken():
+            grant = self._grant
+            if grant is None or not self._lasts(grant):
+                grant = self._grant = self._log_in()
+            return grant
 
     def refused(self, grant: Grant) -> bool:
         """The server does not take this token. Whether another one can be had."""
-        with self._lock:
-            if self._grant is not None and self._grant.token == grant.token:
-                self._grant = None
+        known = self._grant
+        # Without the turn, which may be waited for: at worst a token that has just come is fetched once more.
+        if known is not None and known.token == grant.token:
+            self._grant = None
         return self._renewable
 
     def _lasts(self, grant: Grant) -> bool:

@@ -28,6 +28,7 @@ from fanlight.errors import (
     StoreTimeout,
     StoreUnreachable,
 )
+from fanlight.stores.patience import Turn
 from fanlight.stores.transfer import explained
 
 PORT = 443
@@ -92,14 +93,13 @@ class VCenter:
         self._tls = tls
         self._tries = retries + 1
         self._interval = interval
-        self._turn = threading.Lock()
+        self._turn = Turn()
         self._stub: Any = None
         self._content: Any = None
         self._logins = 0
         self._noting = threading.Lock()
         self._over = 0
         """Sessions up to this number are known to be over."""
-        self._failed: tuple[float, StoreError] | None = None
 
     # -- the session ---------------------------------------------------------------------------------------------
 
@@ -136,20 +136,11 @@ class VCenter:
 
     def _begin(self) -> int:
         """A session that is not known to be over; its number. Raises StoreError."""
-        began = time.monotonic()
-        with self._turn:
-            if self._over < self._logins:
-                return self._logins
-            # Who waited while another tried in vain does not try again: they would all wait one after the other.
-            if self._failed is not None and self._failed[0] > began:
-                raise type(self._failed[1])(str(self._failed[1]))
-            try:
+        with self._turn.taken():
+            if self._over == self._logins:
                 with _explained():
                     self._log_in()
-            except StoreError as error:
-                self._failed = time.monotonic(), error
-                raise
-            self._logins += 1
+                self._logins += 1
             return self._logins
 
     def _log_in(self) -> None:

@@ -1,5 +1,5 @@
 """A relay of bytes in front of a real server, for one test alone: cut, it is a server that has died; with a
-certificate, a front that ends TLS; with `change`, a way on which bytes are spoiled. `forgetful` loses one answer.
+certificate, a front that ends TLS; with `change`, a way on which bytes are spoiled. Forgetful, it loses one answer.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
+
+Change = Callable[[bytes], bytes]
 
 
 def certificate_in(folder: Path) -> Path:
@@ -37,9 +39,7 @@ class Relay:
     `certificate`: it speaks TLS. `change`: is given what the client has sent, block by block, and gives what arrives.
     """
 
-    def __init__(
-        self, url: str, certificate: Path | None = None, change: Callable[[bytes], bytes] = lambda block: block
-    ) -> None:
+    def __init__(self, url: str, certificate: Path | None = None, change: Change = bytes) -> None:
         parts = urlsplit(url)
         self._target = (parts.hostname or "", parts.port or 80)
         self._tls = serving(certificate) if certificate else None
@@ -89,7 +89,11 @@ class Relay:
         ):
             far.settimeout(None)
             self._open += [client, far]
-            _pump(client, far, self._change)
+            _pump(client, far, *self._ways())
+
+    def _ways(self) -> tuple[Change, Change]:
+        """What becomes of a block on the way there and on the way back, of one connection."""
+        return self._change, bytes
 
     def __enter__(self) -> Relay:
         assert self._server is not None
@@ -108,7 +112,7 @@ def _end(one: socket.socket) -> None:
         socket.socket.shutdown(one, socket.SHUT_RDWR)
 
 
-def _pump(near: socket.socket, far: socket.socket, change: Callable[[bytes], bytes]) -> None:
+def _pump(near: socket.socket, far: socket.socket, there: Change, back: Change) -> None:
     """Lead bytes both ways until both ends have said that nothing more comes."""
     with selectors.DefaultSelector() as ready:
         for one in (near, far):
@@ -121,53 +125,40 @@ def _pump(near: socket.socket, far: socket.socket, change: Callable[[bytes], byt
                 while isinstance(source, ssl.SSLSocket) and source.pending():
                     block += source.recv(1 << 16)
                 if block:
-                    sink.sendall(change(block) if source is near else block)
+                    sink.sendall((there if source is near else back)(block))
                 else:
                     ready.unregister(source)
                     socket.socket.shutdown(sink, socket.SHUT_WR)
 
 
-@contextmanager
-def forgetful(endpoint: str, method: bytes) -> Iterator[str]:
-    """A relay before a server, which cuts the connection instead of the first answer to `method`."""
-    host, _, port = endpoint.removeprefix("http://").partition(":")
-    forgotten: list[bytes] = []
+class Forgetful(Relay):
+    """Cuts the connection instead of the first answer to `method`; at the end there must have been one."""
 
-    def serve(client: socket.socket) -> None:
-        with client, socket.create_connection((host, int(port))) as server:
-            threading.Thread(target=pump, args=(client, server, asked := [b""]), daemon=True).start()
-            while block := server.recv(65_536):
-                is_answer = block.startswith(b"HTTP/1.1 ") and not block.startswith(b"HTTP/1.1 100")
-                if is_answer and asked[0].startswith(method) and not forgotten:
-                    forgotten.append(block)
-                    break
-                client.sendall(block)
-            for end in (client, server):
-                # Closing alone tells nobody, while the other thread waits for bytes of it.
-                with suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
+    def __init__(self, url: str, method: bytes) -> None:
+        super().__init__(url)
+        self._method = method
+        self._forgotten = threading.Event()
 
-    def pump(client: socket.socket, server: socket.socket, asked: list[bytes]) -> None:
-        try:
-            while block := client.recv(65_536):
-                if block.split(b" ", 1)[0] in (b"PUT", b"POST", b"GET", b"HEAD", b"DELETE"):
-                    asked[0] = block
-                server.sendall(block)
-        except OSError:
-            return
+    def _ways(self) -> tuple[Change, Change]:
+        asked = b""
 
-    def accept() -> None:
-        while True:
-            try:
-                client = listener.accept()[0]
-            except OSError:
-                return
-            threading.Thread(target=serve, args=(client,), daemon=True).start()
+        def there(block: bytes) -> bytes:
+            nonlocal asked
+            if block.split(b" ", 1)[0] in (b"PUT", b"POST", b"GET", b"HEAD", b"DELETE"):
+                asked = block
+            return block
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
-    assert forgotten, "nothing was asked that could be forgotten"
+        def back(block: bytes) -> bytes:
+            is_answer = block.startswith(b"HTTP/1.1 ") and not block.startswith(b"HTTP/1.1 100")
+            if is_answer and asked.startswith(self._method) and not self._forgotten.is_set():
+                self._forgotten.set()
+                raise ConnectionResetError
+            return block
+
+        return there, back
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        assert error is not None or self._forgotten.is_set(), "nothing was asked that could be forgotten"

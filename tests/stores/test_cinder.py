@@ -39,7 +39,7 @@ from tests.stores.conformance import Backend, Conformance, Place, closed_port, s
 from tests.stores.leaving import Leaving
 from tests.stores.place import MIB, STORE, Bytes, new_id, pattern
 from tests.stores.reading import Reading
-from tests.stores.relay import Relay, forgetful
+from tests.stores.relay import Forgetful, Relay
 from tests.stores.writing import Writing
 
 # os-brick imports modules that are on their way out; oslo.privsep leaves the log of its daemon to the collector.
@@ -190,8 +190,8 @@ class TestCinderOnNfs(Conformance if os.environ.get("FANLIGHT_LARGE") else Mount
 
 def test_an_answer_that_is_lost(on_ceph: Volumes) -> None:
     """The volume is asked for once more, and the first one, of which we never heard, does not stay."""
-    with forgetful(needed("FANLIGHT_TEST_CINDER").removesuffix("/v3"), b"POST") as front:
-        place = Place(on_ceph, {**on_ceph.options(), "cinder_endpoint_template": f"{front}/v3/%(tenant)s"})
+    with Forgetful(needed("FANLIGHT_TEST_CINDER"), b"POST") as front:
+        place = Place(on_ceph, {**on_ceph.options(), "cinder_endpoint_template": f"{front.url}/v3/%(tenant)s"})
         location = place.put(Bytes(b"asked for twice"), 15)
         assert place.read(location) == b"asked for twice"
         assert on_ceph.leftovers() == [location.url.rpartition("/")[2]]
@@ -202,8 +202,8 @@ def test_an_answer_that_is_lost(on_ceph: Volumes) -> None:
 def test_an_answer_that_is_lost_as_a_reader_comes(on_ceph: Volumes) -> None:
     """What it reserved belongs to nobody, and would keep the volume from all readers, and from being deleted."""
     location = Place(on_ceph, on_ceph.options()).put(Bytes(b"bytes"), 5)
-    with forgetful(needed("FANLIGHT_TEST_CINDER").removesuffix("/v3"), b"POST") as front:
-        place = Place(on_ceph, {**on_ceph.options(), "cinder_endpoint_template": f"{front}/v3/%(tenant)s"})
+    with Forgetful(needed("FANLIGHT_TEST_CINDER"), b"POST") as front:
+        place = Place(on_ceph, {**on_ceph.options(), "cinder_endpoint_template": f"{front.url}/v3/%(tenant)s"})
         assert place.read(location) == b"bytes"
         place.delete(location)
     assert on_ceph.leftovers() == []

@@ -19,7 +19,7 @@ from fanlight.errors import BadStoreConfiguration, ObjectExists, StoreError
 from fanlight.stores.s3 import S3
 from tests.stores.glances import glance_store
 from tests.stores.place import STORE, Bytes, new_id, pattern
-from tests.stores.relay import forgetful
+from tests.stores.relay import Forgetful
 from tests.stores.s3_servers import Bucket, gateway, swift
 
 pytestmark = pytest.mark.services
@@ -62,8 +62,8 @@ def read(store: S3, url: str) -> bytes:
 def test_answers_that_are_lost(bucket: Bucket, size: int, method: bytes) -> None:
     """The second try finds what the first has done, and is no reason to fail, nor to leave anything."""
     object_id, data = new_id(), pattern(size)
-    with forgetful(bucket.endpoint, method) as endpoint:
-        store = opened({**bucket.options(), **SMALL, "s3_store_host": endpoint})
+    with Forgetful(bucket.endpoint, method) as relay:
+        store = opened({**bucket.options(), **SMALL, "s3_store_host": relay.url})
         url = store.add(object_id, Bytes(data), size).url
         assert read(store, url) == data
         assert bucket.contents() == [object_id]
@@ -120,8 +120,8 @@ def test_a_second_try_knows_the_first_where_the_server_encrypts(bucket: Bucket, 
     def encrypted(parsed: dict[str, Any], **_more: Any) -> None:
         parsed.update(ETag='"of-ciphertext"', ServerSideEncryption="aws:kms")
 
-    with forgetful(bucket.endpoint, b"PUT" if size < MIB else b"POST") as endpoint:
-        store = opened({**bucket.options(), **SMALL, "s3_store_host": endpoint})
+    with Forgetful(bucket.endpoint, b"PUT" if size < MIB else b"POST") as relay:
+        store = opened({**bucket.options(), **SMALL, "s3_store_host": relay.url})
         store._client.meta.events.register("after-call.s3.HeadObject", encrypted)
         url = store.add(new_id(), Bytes(pattern(size)), size).url
     again = opened(bucket.options())
@@ -150,8 +150,8 @@ def test_what_another_upload_has_completed_is_not_ours(ceph: Bucket) -> None:
 def test_credentials_that_may_not_list_open_uploads(bucket: Bucket, caplog: pytest.LogCaptureFixture) -> None:
     """An upload whose first answer was lost arrives, and what is discarded is removed all the same."""
     object_id, data = new_id(), pattern(11 * MIB)
-    with forgetful(bucket.endpoint, b"POST") as endpoint:
-        store = opened({**bucket.options(), **SMALL, "s3_store_host": endpoint})
+    with Forgetful(bucket.endpoint, b"POST") as relay:
+        store = opened({**bucket.options(), **SMALL, "s3_store_host": relay.url})
         answering(store, "ListMultipartUploads", 403, refusal("AccessDenied"))
         assert read(store, store.add(object_id, Bytes(data), len(data)).url) == data
         store.discard(object_id)
