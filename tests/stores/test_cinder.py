@@ -79,7 +79,9 @@ class Volumes(Backend):
     def _client(self, user: str, password: str, project: str) -> Any:
         domains: dict[str, Any] = {"user_domain_id": "default", "project_domain_id": "default"}
         auth = v3.Password(self.keystone, username=user, password=password, project_name=project, **domains)
-        return cinder.Client("3.54", session=session.Session(auth=auth), service_type="block-storage")
+        # Cinder's server closes a connection that idled for two seconds, now and then as it is used again.
+        again = {"session": session.Session(auth=auth), "connect_retries": 3}
+        return cinder.Client("3.54", service_type="block-storage", **again)
 
     def options(self) -> Mapping[str, Any]:
         return {
