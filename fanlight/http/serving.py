@@ -94,6 +94,7 @@ class Worker:
         self._most = 0
         self._accepting = False
         self._wake: asyncio.Event
+        """Set when there is something to do; the drain clears it, so that it does not say whether the end has begun."""
 
     def run(self, control: int, ready: Callable[[], None]) -> int:
         """Serve until told to end by `control` (a pipe's reading end) or SIGTERM; call `ready` once it accepts."""

@@ -80,8 +80,8 @@ class Volumes(Backend):
         domains: dict[str, Any] = {"user_domain_id": "default", "project_domain_id": "default"}
         auth = v3.Password(self.keystone, username=user, password=password, project_name=project, **domains)
         # Cinder's server closes a connection that idled for two seconds, now and then as it is used again.
-        again = {"session": session.Session(auth=auth), "connect_retries": 3}
-        return cinder.Client("3.54", service_type="block-storage", **again)
+        kept = session.Session(auth=auth)
+        return cinder.Client("3.54", session=kept, service_type="block-storage", connect_retries=3)
 
     def options(self) -> Mapping[str, Any]:
         return {

@@ -42,7 +42,7 @@ class Login:
             callers = [pool.submit(self.need) for _ in range(CALLERS)]
             for _ in callers:
                 assert self.asked.acquire(timeout=WAIT)
-            threading.Timer(0.2, self.answer.set).start()
+            threading.Timer(1.0, self.answer.set).start()
             return [caller.exception(WAIT) for caller in callers]
 
 
