@@ -28,7 +28,7 @@ from fanlight.errors import (
     StoreUnreachable,
 )
 from fanlight.stores.driver import Added, Context, Opened, Source, Store, leave_to_discard
-from fanlight.stores.rbd_cluster import Cluster
+from fanlight.stores.rbd_cluster import TWO_THREADS, Cluster
 from fanlight.stores.rbd_streams import MIB, PIECE, Reading, Writing, any_byte, close_quietly, pieces
 
 LOG = logging.getLogger(__name__)
@@ -88,8 +88,11 @@ class Rbd(Store):
         self._piece = min(PIECE, 1 << self._order)
         self._thin = bool(options.get("rbd_thin_provisioning"))
         timeout = options.get("rados_connect_timeout")
-        self._cluster = Cluster(options.get("rbd_store_ceph_conf") or "", user, -1 if timeout is None else int(timeout))
+        seconds = -1 if timeout is None else int(timeout)
+        conf = options.get("rbd_store_ceph_conf") or ""
+        self._cluster = Cluster(conf, user, seconds)
         self._cluster.configured()
+        self._unprotecting = Cluster(conf, user, seconds, TWO_THREADS)
         self._rbd = self._cluster.rbd
 
     def configure_add(self) -> None:
@@ -269,13 +272,19 @@ class Rbd(Store):
             if len(list(image.watchers_list())) > 1:
                 raise ObjectInUse
             try:
-                image.unprotect_snap(snapshot)
-            except self._rbd.InvalidArgument:
-                LOG.debug("snapshot %s of %s is not protected", snapshot, name)
+                protected = image.is_protected_snap(snapshot)
             except self._rbd.ImageNotFound:
                 return False
+            if protected:
+                self._unprotect(place.name, name, snapshot)
             image.remove_snap(snapshot)
         return True
+
+    def _unprotect(self, pool: str, name: str, snapshot: str) -> None:
+        """Over a connection with two threads. Both take part, so neither is still busy with opening the image."""
+        cluster = self._unprotecting
+        with cluster.pool(pool) as place, cluster.explained(), self._rbd.Image(place, name) as image:
+            image.unprotect_snap(snapshot)
 
     def _retain(self, place: Any, name: str, snapshot: str) -> None:
         """Make the snapshot again, for an image that stays."""

@@ -39,6 +39,13 @@ PATIENCE = {
 so a minute is enough for any operation; Ceph would wait for a dead cluster for ever."""
 QUIET = {"log_to_stderr": "false", "err_to_stderr": "false", "rbd_cache": "false"}
 """Ceph's own log does not go into ours. The cache of librbd is for disks: streams are only copied once more by it."""
+ONE_THREAD, TWO_THREADS = 1, 2
+"""How many threads of Ceph's library end what was asked of a connection: its `librados_thread_count`.
+
+Where there are two, librbd 16.2 lets an image be closed and freed while the thread that opened it still has to take the
+image's lock once more: that thread then hangs for ever, or the process dies (tests/stores/test_rbd_threads.py). So
+there is one. Only to unprotect a snapshot librbd itself needs two: one waits for what the other hears of clones.
+"""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _LOST = frozenset({errno.ESHUTDOWN, errno.ENOTCONN})
@@ -77,9 +84,9 @@ def explain(error: Exception, *, writing: bool = False) -> StoreError:
 class Cluster:
     """A cluster as one user. `timeout`: seconds for anything; 0: for ever; negative: as ceph.conf says, or PATIENCE."""
 
-    def __init__(self, conf: str, user: str | None, timeout: int) -> None:
+    def __init__(self, conf: str, user: str | None, timeout: int, threads: int = ONE_THREAD) -> None:
         self._rados, self.rbd = libraries()
-        self._conf, self._user, self._timeout = conf, user, timeout
+        self._conf, self._user, self._timeout, self._threads = conf, user, timeout, threads
         self._connecting = Turn()
         self._handle: Any = None
         self._fsid = ""
@@ -89,7 +96,7 @@ class Cluster:
         rados = self._rados
         try:
             handle = rados.Rados(rados_id=self._user or None, conffile=self._conf)
-            for name, value in {**self._limits(handle), **QUIET}.items():
+            for name, value in {**self._limits(handle), **self._threading(handle), **QUIET}.items():
                 handle.conf_set(name, value)
         except (rados.Error, TypeError, ValueError) as error:
             where = self._conf or "where librados looks for it"
@@ -100,6 +107,12 @@ class Cluster:
         if self._timeout >= 0:
             return dict.fromkeys(PATIENCE, str(self._timeout))
         return {name: ours for name, (default, ours) in PATIENCE.items() if handle.conf_get(name) == default}
+
+    def _threading(self, handle: Any) -> dict[str, str]:
+        """librbd raises the first to the second. Ceph before 16 knows no such option: it has one thread."""
+        if handle.conf_get("librados_thread_count") is None:
+            return {}
+        return {"librados_thread_count": str(self._threads), "rbd_op_threads": "1"}
 
     def handle(self) -> Any:
         """The connected handle. Raises StoreUnreachable, StoreTimeout, BadStoreConfiguration."""

@@ -31,10 +31,11 @@ CONSTANT = frozenset({"rbd_directory", "rbd_info", "rbd_trash", "rbd_children"})
 
 
 @functools.cache
-def administrator() -> Any:
-    """A connection that may do everything; one for the whole process."""
+def administrator(threads: int = 1) -> Any:
+    """A connection that may do everything; one for the whole process. `threads`: fanlight/stores/rbd_cluster.py."""
     assert rados, "Ceph's modules are not installed: scripts/bed up ceph"
     cluster = rados.Rados(conffile=needed("FANLIGHT_TEST_CEPH_CONF"), name="client.admin")
+    cluster.conf_set("librados_thread_count", str(threads))
     cluster.connect()
     return cluster
 
@@ -119,6 +120,11 @@ class Pool:
         """The pool for the administrator."""
         with administrator().open_ioctx(self.name) as place:
             yield place
+
+    def unprotect(self, name: str) -> None:
+        """Let the snapshot of an image be removed."""
+        with administrator(threads=2).open_ioctx(self.name) as place, rbd.Image(place, name) as image:
+            image.unprotect_snap("snap")
 
     def objects(self) -> list[str]:
         """Every RADOS object in it, but those that are always there."""
