@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fanlight.errors import BadStoreConfiguration, ObjectDamaged, StoreTimeout
+from fanlight.stores import rbd_cluster
 
 LOG = logging.getLogger(__name__)
 GROWN_SECONDS = 20.0
@@ -36,6 +37,22 @@ def require_plain(connection: Mapping[str, Any], mode: str) -> None:
         )
     if kind == "nfs" and connection.get("encrypted"):
         raise refusal("Encrypted volumes on NFS cannot be used.")
+
+
+def limit_ceph(brick: Any) -> None:
+    """Have os-brick's connection to Ceph end in time, and keep librbd's order: rbd_cluster.py says what that takes.
+
+    os-brick writes a ceph.conf for each connection, and offers no way to set an option in it.
+    """
+    write = brick._create_ceph_conf
+
+    def with_limits(*arguments: Any) -> Any:
+        path = write(*arguments)
+        with open(path, "a") as file:
+            file.write(rbd_cluster.section())
+        return path
+
+    brick._create_ceph_conf = with_limits
 
 
 def borrow(path: Any, mode: str, run: Run) -> int | None:

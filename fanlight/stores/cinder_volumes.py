@@ -237,9 +237,12 @@ class Attacher:
     def _brick(self, connection: Mapping[str, Any]) -> Any:
         kind = connection["driver_volume_type"]
         more = {"nfs_mount_point_base": os.path.join(self._base, "nfs")} if kind == "nfs" else {}
-        return self._connector.InitiatorConnector.factory(
+        brick = self._connector.InitiatorConnector.factory(
             kind.upper(), _helper(), driver=None, conn=connection, use_multipath=self._multipath, **more
         )
+        if kind == "rbd":
+            devices.limit_ceph(brick)
+        return brick
 
     def _disconnect(self, use: _Use) -> None:
         attachment = use.attachment

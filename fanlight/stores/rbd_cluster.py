@@ -60,6 +60,12 @@ _KNOWN: dict[int, type[StoreError]] = {
 }
 
 
+def section() -> str:
+    """The same limits as a part of a ceph.conf, for a connection that another library makes."""
+    limits = {name: ours for name, (_, ours) in PATIENCE.items()} | {"librados_thread_count": str(ONE_THREAD)}
+    return "\n".join(["", "[global]", *(f"{name} = {value}" for name, value in limits.items()), ""])
+
+
 def libraries() -> tuple[Any, Any]:
     """Ceph's modules `rados` and `rbd`. Raises BadStoreConfiguration where they are not installed."""
     try:
