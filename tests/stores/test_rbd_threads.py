@@ -96,3 +96,22 @@ def test_clone_of_an_image_in_a_newer_pool(pool: Pool, tmp_path: Path, form: int
         with rbd.Image(there, "parent") as parent:
             parent.remove_snap("snap")
         rbd.RBD().remove(there, "parent")
+
+
+@pytest.mark.parametrize("features", [0, 1, 61, 125])
+def test_features_of_new_images(pool: Pool, features: int) -> None:
+    """Layering alone, Ceph's default, and with a journal, as for a mirrored pool: each ends things in other threads."""
+    options = pool.options()
+    conf = Path(options["rbd_store_ceph_conf"])
+    conf.write_text(conf.read_text().replace("[global]", f"[global]\nrbd_default_features = {features}", 1))
+    store = open_one("rbd", options).get(STORE)
+    data = pattern(9 * MIB)
+    for size in (len(data), None):
+        url = store.add(new_id(), Bytes(data), size).url
+        with pool.opened() as place, rbd.Image(place, Address.parse(url).image, read_only=True) as image:
+            assert image.features() == (features or rbd.RBD_FEATURE_LAYERING)
+        opened = store.open(url)
+        assert b"".join(bytes(block) for block in opened.blocks) == data
+        opened.close()
+        store.delete(url)
+    assert pool.objects() == []
