@@ -119,6 +119,8 @@ def refused(server: Server) -> bool:
         server.connect().close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        return False  # it came as the door was being closed
     return False
 
 
