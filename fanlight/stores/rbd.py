@@ -284,7 +284,10 @@ class Rbd(Store):
         """Over a connection with two threads. Both take part, so neither is still busy with opening the image."""
         cluster = self._unprotecting
         with cluster.pool(pool) as place, cluster.explained(), self._rbd.Image(place, name) as image:
-            image.unprotect_snap(snapshot)
+            try:
+                image.unprotect_snap(snapshot)
+            except self._rbd.InvalidArgument:
+                LOG.debug("snapshot %s of %s is not protected any more", snapshot, name)
 
     def _retain(self, place: Any, name: str, snapshot: str) -> None:
         """Make the snapshot again, for an image that stays."""

@@ -162,6 +162,20 @@ def test_snapshot_that_is_gone_or_unprotected_is_no_hindrance(pool: Pool) -> Non
     assert pool.objects() == []
 
 
+def test_snapshot_that_another_unprotects_meanwhile(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Kept(pool)
+    url = store.put(b"x")
+    unprotect = store.driver._unprotect  # type: ignore[attr-defined]
+
+    def late(*arguments: str) -> None:
+        pool.unprotect(name_of(url))
+        unprotect(*arguments)
+
+    monkeypatch.setattr(store.driver, "_unprotect", late)
+    store.driver.delete(url)
+    assert pool.objects() == []
+
+
 def test_download_of_an_image_that_is_deleted_meanwhile_does_not_end_well(pool: Pool) -> None:
     """A removed image reads as zeros: not one download may end as if those were its bytes."""
     store = Kept(pool)
