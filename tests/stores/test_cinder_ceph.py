@@ -29,12 +29,17 @@ def on_ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Volumes]:
         yield made
 
 
+def files() -> list[RBDVolumeIOWrapper]:
+    return [one for one in gc.get_objects() if isinstance(one, RBDVolumeIOWrapper)]
+
+
 def test_connection_has_our_limits(on_ceph: Volumes) -> None:
     place = Place(on_ceph, on_ceph.options())
     location = place.put(Bytes(pattern(9 * MIB)), 9 * MIB)
+    before = files()
     reader = place.stores.open(location)
     try:
-        [file] = [one for one in gc.get_objects() if isinstance(one, RBDVolumeIOWrapper) and not one.closed]
+        [file] = [one for one in files() if one not in before]
         cluster = file.rbd_image.client.client
         assert {name: cluster.conf_get(name) for name in PATIENCE} == {
             name: ours for name, (_, ours) in PATIENCE.items()
