@@ -1,8 +1,8 @@
 """The connection of the RBD driver to its Ceph cluster, and what Ceph's errors mean.
 
-One handle of librados for each store, shared by all threads and made when it is first needed: librados finds monitors
-and OSDs again by itself. It is given up only when the cluster has shut this client out (a blocklisted address never
-works again); the next operation then makes another.
+One handle of librados for each store, and one more for its deletes, shared by all threads and made when first needed:
+librados finds monitors and OSDs again by itself. It is given up only when the cluster has shut this client out (a
+blocklisted address never works again); the next operation then makes another.
 """
 
 from __future__ import annotations
@@ -88,7 +88,10 @@ def explain(error: Exception, *, writing: bool = False) -> StoreError:
 
 
 class Cluster:
-    """A cluster as one user. `timeout`: seconds for anything; 0: for ever; negative: as ceph.conf says, or PATIENCE."""
+    """A cluster as one user. `timeout`: seconds for anything; 0: for ever; negative: as ceph.conf says, or PATIENCE.
+
+    `threads`: ONE_THREAD, or TWO_THREADS for what hangs with one.
+    """
 
     def __init__(self, conf: str, user: str | None, timeout: int, threads: int = ONE_THREAD) -> None:
         self._rados, self.rbd = libraries()
